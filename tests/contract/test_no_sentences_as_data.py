@@ -25,7 +25,7 @@ ALLOWED = {
     "settings/rules/lines.py: binding.text.startswith('export ')": ENV,
     "settings/rules/lines.py: re.match('(?:export[^\\\\S\\\\r\\\\n]+)?[^=]*?([^\\\\S\\\\r\\\\n]*)="
     "([^\\\\S\\\\r\\\\n]*)(\\\\S?)', binding.text)": ENV,
-    "smoke/judge.py: re.search(step.text, text)": "the response, searched for what the manifest names",
+    "probes/steps/judge.py: re.search(step.text, text)": "the response, searched for what the manifest names",
 }
 
 

@@ -17,6 +17,7 @@ from toombos_cli.load.options import LoadOptions
 
 if TYPE_CHECKING:
     from toombos_cli.load.report import LoadReport
+    from toombos_cli.load.scenario import Scenario
     from toombos_cli.manifest.model import Manifest
 
 _MIX = "Requests"
@@ -91,8 +92,18 @@ _ASKED = {
         "-H", "--header", metavar="'NAME: VALUE'", help="Request header; may be repeated.", rich_help_panel=_MIX
     ),
     "scenario": typer.Option(
-        "--scenario", metavar="FILE", help="Weighted mix of requests (TOML).", rich_help_panel=_MIX
+        "--scenario", metavar="FILE", help="Requests and users in TOML: docs/load.md.", rich_help_panel=_MIX
     ),
+    "expect_status": typer.Option(
+        "--expect-status",
+        metavar="STATUS,...",
+        help="The statuses of a success (404, or 2xx); else all below 400.",
+        rich_help_panel=_MIX,
+    ),
+    "follow_redirects": typer.Option(
+        "--follow-redirects", help="Follow redirects within the target.", rich_help_panel=_MIX
+    ),
+    "cookies": typer.Option("--cookies", help="Keep cookies and send them again.", rich_help_panel=_MIX),
     "allow_target": typer.Option(
         "--allow-target",
         metavar="HOST",
@@ -148,6 +159,7 @@ def load(
     from toombos_cli.load.build_plan import build_plan
     from toombos_cli.load.locust import locust_fleet_of
     from toombos_cli.load.run import run_load
+    from toombos_cli.load.scenario import read_scenario
     from toombos_cli.load.server_use import watched_servers
     from toombos_cli.load.slo import criteria_of
     from toombos_cli.render.load_progress import LoadProgress
@@ -159,7 +171,8 @@ def load(
     manifest = invocation.manifest
     judged = (objective.server for objective in criteria.objectives)
     names = invocation.service_names([*(watch or ()), *(name for name in judged if name in manifest.services)])
-    plan = build_plan(asked, manifest, _variables(manifest))
+    scenario = read_scenario(asked.scenario) if asked.scenario is not None else None
+    plan = build_plan(asked, manifest, _variables(manifest, scenario), scenario)
     with LoadProgress(plan, invocation.stderr, quiet=invocation.options.quiet) as progress:
         report = run_load(
             plan,
@@ -174,18 +187,21 @@ def load(
     invocation.finish(replace(report, problems=(*report.problems, *unwritten)), strict=strict)
 
 
-def _variables(manifest: "Manifest") -> dict[str, str]:
-    """Return the variables of the default target's service in plain text, for the manifest's headers."""
+def _variables(manifest: "Manifest", scenario: "Scenario | None") -> dict[str, str]:
+    """Return the variables of the default target's service in plain text, for the manifest's headers and a scenario."""
+    from toombos_cli.load.scenario_mix import environment_of
     from toombos_cli.project.mode import mode_now
     from toombos_cli.settings.env_files import read_env_files
     from toombos_cli.settings.values import clear_values
 
     service = manifest.services.get(manifest.load.service or "")
-    if not manifest.load.headers or service is None:
+    used = set(re.findall(r"\$\{(\w+)\}", " ".join(value for _, value in manifest.load.header_pairs())))
+    used |= set(environment_of(scenario)) if scenario is not None else set()
+    if not used or service is None:
         return {}
     env_files = read_env_files(manifest)
     clear = clear_values(manifest, service, env_files, mode=mode_now(manifest))
-    clear.require(re.findall(r"\$\{(\w+)\}", " ".join(manifest.load.headers.values())), env_files)
+    clear.require(sorted(used), env_files)
     return dict(clear.values)
 
 

@@ -1,10 +1,10 @@
 """Build the plan of a load test from the options and the manifest's `[load]` table; send nothing."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,12 +12,16 @@ from toombos_cli.base.errors import ConfigurationError, RefusedError, UsageError
 from toombos_cli.base.fixes import here
 from toombos_cli.base.text import parse_duration
 from toombos_cli.load.engine.pacer import RampStage
-from toombos_cli.load.engine.request_bytes import build_endpoint, parse_header
+from toombos_cli.load.engine.request_bytes import Headers, build_endpoint, layered, parse_header
 from toombos_cli.load.options import LoadOptions
-from toombos_cli.load.plan import LoadPlan, LoadRequest, LoadTarget
-from toombos_cli.load.scenario import read_scenario
+from toombos_cli.load.plan import LoadPlan, LoadTarget
+from toombos_cli.load.scenario import Scenario
+from toombos_cli.load.scenario_mix import Mix, environment_of, scenario_mix, scripted
 from toombos_cli.load.target_check import choose_target, connect_once, full_url, split_url
+from toombos_cli.load.target_endpoint import UnixPlace, check_certificates, unix_place, unix_target, with_endpoint
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.tables.expectations import Statuses, check_status
+from toombos_cli.probes.endpoint import DIRECT, endpoint_of
 from toombos_cli.project.commands import start_as_before
 from toombos_cli.project.port_owner import refused_listeners
 
@@ -26,11 +30,11 @@ _DEFAULT_DURATION_S = 10.0
 _DEFAULT_MAX_CONNECTIONS = 1000
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
-Headers = tuple[tuple[str, str], ...]
 
-
-def build_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str, str]) -> LoadPlan:
-    """Return the plan; its target accepts connections.
+def build_plan(
+    options: LoadOptions, manifest: Manifest, variables: Mapping[str, str], scenario: Scenario | None
+) -> LoadPlan:
+    """Return the plan; its target accepts connections. `scenario` is that of the options.
 
     `variables` fill `${NAME}` in the manifest's headers; a header with an unset variable is left out.
     Raise UsageError, ConfigurationError, RefusedError and OperationError.
@@ -52,19 +56,19 @@ def build_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str,
     requests = options.requests
     if requests is None and duration_s is None and not stages:
         requests = max(defaults.requests, options.connections or 0)
-    url, is_default = _url(options, manifest, variables)
+    url, is_default = _url(options, manifest, variables, scenario)
     allowed = (*(options.allow_target or ()), *defaults.allowed_targets)
-    target, addresses = choose_target(url, allowed=allowed, verify_tls=not options.insecure)
-    endpoints = _request_mix(options, manifest, variables, target, is_default=is_default)
+    hint = f"{start_as_before(manifest)}, or give the URL of a running server"
+    target = _target(options, manifest, url, allowed=allowed, timeout_s=timeout_s, hint=hint)
+    endpoints, users = request_mix(options, manifest, variables, target, is_default=is_default, scenario=scenario)
     connections = options.connections or min(defaults.connections, requests or defaults.connections)
     max_connections = options.max_connections or _DEFAULT_MAX_CONNECTIONS
     parts = max_connections if stages else connections
     if parts < options.processes:
         of_them = "connections" if parts > 1 else "connection"
         raise UsageError(f"{options.processes} processes cannot share {parts} {of_them}", where="--processes")
-    hint = f"{start_as_before(manifest)}, or give the URL of a running server"
     return LoadPlan(
-        target=connect_once(target, addresses, timeout_s=timeout_s, hint=hint),
+        target=target,
         endpoints=endpoints,
         requests=requests,
         duration_s=None if stages else duration_s,
@@ -78,7 +82,28 @@ def build_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str,
         retry_stale=options.retry_stale,
         max_connections=max_connections,
         processes=options.processes,
+        users=users,
     )
+
+
+def _target(
+    options: LoadOptions, manifest: Manifest, url: str, *, allowed: tuple[str, ...], timeout_s: float, hint: str
+) -> LoadTarget:
+    """Return the target, which accepts connections. Raise UsageError, RefusedError and OperationError."""
+    place = unix_place(options.url or "")
+    own = manifest.services.get(manifest.load.service or "")
+    if place is None and own is not None and own.unix and (options.url is None or options.url.startswith("/")):
+        place = UnixPlace("https" if own.scheme == "https" else "http", Path(own.unix), url)
+    if place is not None:
+        on_it = next((s for s in manifest.services.values() if s.unix and Path(s.unix) == place.path.absolute()), None)
+        endpoint = DIRECT if on_it is None else endpoint_of(on_it)
+        target = unix_target(place.url, place.path, endpoint, insecure=options.insecure, timeout_s=timeout_s, hint=hint)
+    else:
+        chosen, addresses = choose_target(url, allowed=allowed, verify_tls=not options.insecure)
+        found = connect_once(chosen, addresses, timeout_s=timeout_s, hint=hint)
+        target = with_endpoint(found, manifest.services, insecure=options.insecure)
+    check_certificates(target)
+    return target
 
 
 def _refuse_contradictions(options: LoadOptions) -> None:
@@ -121,7 +146,15 @@ def _refuse_contradictions(options: LoadOptions) -> None:
         raise UsageError("-p and -d both set the body", where="-d", hint="leave out one of them")
     if options.scenario and (options.payload or options.data is not None or options.method):
         raise UsageError("a scenario sets method and body itself", where="--scenario", hint="leave out -m, -p and -d")
-    if options.scenario and options.url and (options.url.startswith("/") or split_url(options.url)[3] != "/"):
+    if options.scenario and (options.follow_redirects or options.cookies or options.expect_status):
+        raise UsageError(
+            "a scenario sets this for each request",
+            where="--scenario",
+            hint="write follow_redirects, cookies and expect = { status = 200 } in the scenario",
+        )
+    place = unix_place(options.url or "")
+    url = place.url if place else options.url
+    if options.scenario and url and (url.startswith("/") or split_url(url)[3] != "/"):
         raise UsageError("a scenario sets the paths itself", where=options.url, hint="leave out the path")
 
 
@@ -147,7 +180,9 @@ def parse_stages(text: str) -> tuple[RampStage, ...]:
     return tuple(stages)
 
 
-def _url(options: LoadOptions, manifest: Manifest, variables: Mapping[str, str]) -> tuple[str, bool]:
+def _url(
+    options: LoadOptions, manifest: Manifest, variables: Mapping[str, str], scenario: Scenario | None
+) -> tuple[str, bool]:
     """Return the URL, and whether it is the manifest's default target in every part.
 
     Raise UsageError, and RefusedError if a stranger is in the place of the default target's service, or if variables
@@ -155,6 +190,12 @@ def _url(options: LoadOptions, manifest: Manifest, variables: Mapping[str, str])
     """
     service = manifest.services.get(manifest.load.service or "")
     if options.url is not None and not options.url.startswith("/"):
+        if scenario is not None and (sent := environment_of(scenario)):
+            raise UsageError(
+                f"${{env.{min(sent)}}} is sent only to the service of the manifest's load target",
+                where=options.url,
+                hint="leave out the URL, or write the value with -H",
+            )
         return options.url, False
     if service is None:
         usual = next((s for s in manifest.services.values() if s.scheme in ("http", "https") and not s.optional), None)
@@ -164,7 +205,8 @@ def _url(options: LoadOptions, manifest: Manifest, variables: Mapping[str, str])
             else None
         )
         raise UsageError("no default target", where="[load] service", hint=hint)
-    used = _VARIABLE.findall(" ".join(manifest.load.headers.values()))
+    used = _VARIABLE.findall(" ".join(value for _, value in manifest.load.header_pairs()))
+    used += environment_of(scenario) if scenario is not None else ()
     receiving = (service.name,) if any(variables.get(name) for name in used) else ()
     if complaint := refused_listeners(manifest.project, {service.name: service}, receiving).get(service.name):
         raise RefusedError(f"{complaint}: nothing was sent", where=service.url, hint=here("health", service.name))
@@ -172,46 +214,57 @@ def _url(options: LoadOptions, manifest: Manifest, variables: Mapping[str, str])
     return service.url + path, options.url is None
 
 
-def _request_mix(
-    options: LoadOptions, manifest: Manifest, variables: Mapping[str, str], target: LoadTarget, *, is_default: bool
-) -> tuple[LoadRequest, ...]:
-    """Return the endpoints. Raise UsageError and ConfigurationError.
+def request_mix(
+    options: LoadOptions,
+    manifest: Manifest,
+    variables: Mapping[str, str],
+    target: LoadTarget,
+    *,
+    is_default: bool,
+    scenario: Scenario | None = None,
+) -> Mix:
+    """Return the endpoints, and the users that send them if they need any. Raise UsageError and ConfigurationError.
 
     `is_default`: the target is the manifest's in every part, and so are method and body unless the options set them.
     """
     _, _, _, path = split_url(target.url)
     headers = tuple(parse_header(text) for text in options.headers or ())
-    if options.url is None or options.url.startswith("/"):
-        headers = (*_default_headers(manifest, variables), *headers)
-    build = partial(build_endpoint, target, keepalive=options.keepalive)
-    if options.scenario is not None:
-        return _scenario_mix(options.scenario, target, headers, build)
+    is_own = options.url is None or options.url.startswith("/")
+    if is_own:
+        headers = layered(_default_headers(manifest, variables), headers)
+    if scenario is not None and options.scenario is not None:
+        environment = variables if is_own else {}
+        return scenario_mix(
+            scenario, options.scenario, target, headers, keepalive=options.keepalive, environment=environment
+        )
     body, kind = _body(options, manifest, is_default=is_default)
     method = options.method or (manifest.load.method if is_default else "POST" if body else "GET")
-    name = f"{method} {path.partition('?')[0]}"
-    content_type = options.content_type or kind
-    return (build(name=name, method=method, path=path, headers=headers, body=body, content_type=content_type),)
+    endpoint = build_endpoint(
+        target,
+        name=f"{method} {path.partition('?')[0]}",
+        method=method,
+        path=path,
+        headers=headers,
+        body=body,
+        content_type=kind if options.content_type is None else options.content_type,
+        keepalive=options.keepalive,
+    )
+    status = None if options.expect_status is None else parse_statuses(options.expect_status)
+    if status is None and not options.follow_redirects and not options.cookies:
+        return (endpoint,), None
+    return scripted(endpoint, status=status, follow_redirects=options.follow_redirects, cookies=options.cookies)
 
 
-def _scenario_mix(
-    file: Path, target: LoadTarget, headers: Headers, build: "partial[LoadRequest]"
-) -> tuple[LoadRequest, ...]:
-    found = []
-    for entry in read_scenario(file):
-        body, content_type = entry.payload(file.parent)
-        own = tuple(parse_header(f"{name}: {value}") for name, value in entry.headers.items())
-        _, _, _, path = split_url(f"{target.scheme}://localhost{entry.path}")
-        endpoint = build(
-            name=entry.name or path,
-            method=entry.verb,
-            path=path,
-            headers=(*headers, *own),
-            body=body,
-            content_type=content_type,
-            weight=entry.weight,
-        )
-        found.append(endpoint)
-    return tuple(found)
+def parse_statuses(text: str) -> Statuses:
+    """Return the statuses of a list such as `200,404`, or a class such as `2xx`. Raise UsageError."""
+    parts = [part.strip() for part in text.split(",")]
+    numbers = all(part.isascii() and part.isdecimal() for part in parts)
+    status: Statuses = tuple(int(part) for part in parts) if numbers else text.strip()
+    try:
+        check_status(status)
+    except ValueError as error:
+        raise UsageError(str(error), where="--expect-status", hint="write 200, or 200,404, or 2xx") from None
+    return status
 
 
 def _body(options: LoadOptions, manifest: Manifest, *, is_default: bool) -> tuple[bytes, str | None]:
@@ -224,7 +277,8 @@ def _body(options: LoadOptions, manifest: Manifest, *, is_default: bool) -> tupl
             raise ConfigurationError(reason, where=str(options.payload), hint="check the file given with -p") from None
         return body, _content_type(body)
     if options.data is not None:
-        return options.data.encode(), _content_type(options.data.encode())
+        body = os.fsencode(options.data)
+        return body, _content_type(body)
     if is_default and manifest.load.body is not None and options.method in (None, manifest.load.method):
         return json.dumps(manifest.load.body).encode(), "application/json"
     return b"", None
@@ -237,8 +291,8 @@ def _content_type(body: bytes) -> Literal["application/json", "text/plain; chars
 
 
 def _default_headers(manifest: Manifest, variables: Mapping[str, str]) -> Headers:
-    found = []
-    for name, value in manifest.load.headers.items():
+    found: list[tuple[str, str]] = []
+    for name, value in manifest.load.header_pairs():
         needed = _VARIABLE.findall(value)
         if all(variables.get(variable) for variable in needed):
             filled = _VARIABLE.sub(lambda match: variables[match[1]], value)

@@ -30,6 +30,7 @@ from toombos_cli.load.report import (
     Run,
     ServerSample,
     ServerUse,
+    UnmetExpectation,
 )
 from toombos_cli.load.server_use import Observed
 
@@ -73,6 +74,7 @@ def build_report(
         status=count_statuses(outcome.endpoints),
         samples=_samples(plan, outcome.endpoints),
         errors=_errors(outcome.endpoints),
+        unmet=_unmet(outcome.endpoints),
         interval_s=outcome.timeline.interval_ns / 1e9,
         series=_series(outcome),
         server=servers,
@@ -112,6 +114,7 @@ def _endpoint(result: EndpointResult, outcome: EngineResult) -> EndpointSummary:
         ok_rps=throughput_rps([result], outcome, successes=True),
         status=count_statuses([result]),
         response=_summary(distributions_of([result])["response"]),
+        events=result.events,
     )
 
 
@@ -148,6 +151,21 @@ def _errors(results: list[EndpointResult]) -> tuple[ErrorGroup, ...]:
         for failure, found in result.failures.items()
     ]
     return tuple(sorted(groups, key=lambda group: -group["count"]))
+
+
+def _unmet(results: list[EndpointResult]) -> tuple[UnmetExpectation, ...]:
+    found = [
+        UnmetExpectation(
+            endpoint=result.name,
+            expected=expected,
+            got=one_line(failed.sample, limit=_SAMPLE_CHARS),
+            count=failed.count,
+            first_at=round(failed.first_at_ns / 1e9, 3),
+        )
+        for result in results
+        for expected, failed in result.unmet.items()
+    ]
+    return tuple(sorted(found, key=lambda one: -one.count))
 
 
 def _series(outcome: EngineResult) -> tuple[Point, ...]:
@@ -218,9 +236,9 @@ def count_requests(results: list[EndpointResult], outcome: EngineResult | None =
     ok = http_error = transport = censored = 0
     by_fault = dict.fromkeys(Fault, 0)
     for result in results:
-        for status, latencies in result.by_status.items():
+        for answer, latencies in result.by_status.items():
             answers = histogram.count(latencies.service)
-            if status < 400:
+            if answer.ok:
                 ok += answers
             else:
                 http_error += answers
@@ -245,7 +263,7 @@ def count_requests(results: list[EndpointResult], outcome: EngineResult | None =
 
 def throughput_rps(results: list[EndpointResult], outcome: EngineResult, *, successes: bool = False) -> float:
     """Return the responses, or the successful ones, that came while load was sent, divided by that time."""
-    answers = (count for result in results for status, count in result.in_time.items() if status < 400 or not successes)
+    answers = (count for result in results for answer, count in result.in_time.items() if answer.ok or not successes)
     return sum(answers) / outcome.sending_s
 
 
@@ -263,7 +281,7 @@ def count_statuses(results: list[EndpointResult]) -> dict[str, int]:
     """Return the number of responses for each status, in ascending order of status."""
     found: dict[int, int] = {}
     for result in results:
-        for status, latencies in result.by_status.items():
+        for (status, _), latencies in result.by_status.items():
             found[status] = found.get(status, 0) + histogram.count(latencies.service)
     return {str(status): count for status, count in sorted(found.items())}
 
@@ -274,7 +292,7 @@ def distributions_of(results: list[EndpointResult], connect: Buckets | None = No
     `connect` holds the times of the run's connections, which belong to no endpoint.
     """
     answers = [latencies for result in results for latencies in result.by_status.values()]
-    successes = [latencies for result in results for status, latencies in result.by_status.items() if status < 400]
+    successes = [latencies for result in results for answer, latencies in result.by_status.items() if answer.ok]
     never = [result.censored for result in results]
     return {
         "response": Distribution(

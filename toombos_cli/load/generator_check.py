@@ -21,6 +21,7 @@ _EXPLAINED = {
     "open_files": "had no open file left (ulimit -n)",
     "memory": "had no memory for a socket",
     "forbidden": "forbids the connection (its packet filter)",
+    "scenario": "cannot fill in the variables of the scenario",
     "system": "reported an error that says nothing about the server",
 }
 

@@ -27,10 +27,18 @@ from toombos_cli.base.errors import OperationError, UsageError
 from toombos_cli.base.plain_files import read_plain
 from toombos_cli.base.untrusted import decode_untrusted
 from toombos_cli.load.engine import histogram
-from toombos_cli.load.engine.recorder import EndpointResult, EngineResult, FailureCount, Latencies, RequestFailure
+from toombos_cli.load.engine.recorder import (
+    Answer,
+    EndpointResult,
+    EngineResult,
+    FailureCount,
+    Latencies,
+    RequestFailure,
+)
 from toombos_cli.load.engine.timeline import Timeline
 from toombos_cli.load.options import LoadOptions
 from toombos_cli.load.plan import LoadPlan, LoadRequest
+from toombos_cli.manifest.tables.expectations import Statuses, status_fits
 
 LIMITS = (
     "measured by Locust: no open model, no correction for coordinated omission (response time is service time), "
@@ -75,8 +83,33 @@ def check_locust(plan: LoadPlan, fleet: LocustFleet) -> None:
         raise UsageError("Locust has no Poisson arrivals", where="--arrival", hint="leave out --locust-workers")
     if plan.warmup_s:
         raise UsageError("a Locust run has no warm-up", where="--warmup")
+    if missing := _unsupported(plan):
+        raise UsageError(
+            f"Locust cannot send this plan: it has no {', no '.join(missing)}",
+            where="--locust-workers",
+            hint="leave out --locust-workers; --processes N uses more cores of this machine",
+        )
     if plan.mode == "closed" and plan.connections < fleet.workers:
         raise UsageError(f"{fleet.workers} workers cannot share {plan.connections} users", where="-c")
+
+
+def _unsupported(plan: LoadPlan) -> list[str]:
+    """Return what the plan needs and the locustfile does not do."""
+    scripts = [endpoint.script for endpoint in plan.endpoints if endpoint.script is not None]
+    endpoint = plan.target.endpoint
+    needs = {
+        "users with several steps": plan.users is not None and any(kind.has_rounds for kind in plan.users.kinds),
+        "variables": plan.users is not None and any(kind.used for kind in plan.users.kinds),
+        "conditions on responses beside their status": any(script.step is not None for script in scripts),
+        "redirects": any(script.follow_redirects for script in scripts),
+        "cookies": any(script.cookies for script in scripts),
+        "think time": any(script.pause[1] for script in scripts),
+        "streams": any(script.is_stream for script in scripts),
+        "Unix sockets": endpoint.unix is not None,
+        "client certificates": endpoint.client_cert is not None,
+        "certificate authorities of its own": endpoint.ca_file is not None,
+    }
+    return [what for what, is_needed in needs.items() if is_needed]
 
 
 def run_locust(plan: LoadPlan, fleet: LocustFleet) -> EngineResult:
@@ -176,13 +209,21 @@ def _locustfile(plan: LoadPlan, fleet: LocustFleet, result: Path) -> str:
 def _request(endpoint: LoadRequest) -> dict[str, Any]:
     """Return the request in parts: Locust writes host and length itself."""
     head, _, body = endpoint.request.partition(b"\r\n\r\n")
-    lines = (line.partition(": ") for line in head.decode("latin-1").split("\r\n")[1:])
+    headers: dict[str, list[str]] = {}
+    for line in head.decode("latin-1").split("\r\n")[1:]:  # as its client encodes them
+        name, _, value = line.partition(": ")
+        known = next((one for one in headers if one.lower() == name.lower()), name)
+        headers.setdefault(known, []).append(value)
     return {
         "name": endpoint.name,
         "method": endpoint.method,
         "path": endpoint.path,
         "weight": endpoint.weight,
-        "headers": {name: value for name, _, value in lines if name.lower() != "content-length"},
+        "headers": {
+            name: values if len(values) > 1 else values[0]
+            for name, values in headers.items()
+            if name.lower() != "content-length"
+        },
         "body": base64.b64encode(body).decode("ascii"),
     }
 
@@ -191,6 +232,7 @@ def _outcome(plan: LoadPlan, measured: dict[str, Any], interrupted_by: int) -> E
     first_s, last_s, responded_s = measured["span"] if measured["rows"] else (0.0, 0.0, 0.0)
     sent_until_s = responded_s or last_s if plan.planned_s is None else min(first_s + plan.planned_s, last_s)
     results = {endpoint.name: EndpointResult(endpoint.name) for endpoint in plan.endpoints}
+    expected = {endpoint.name: endpoint.script.status if endpoint.script else None for endpoint in plan.endpoints}
     timeline = Timeline()
     for name, status, error, second, bucket, count in measured["rows"]:
         result = results[name]
@@ -206,13 +248,15 @@ def _outcome(plan: LoadPlan, measured: dict[str, Any], interrupted_by: int) -> E
                 histogram.add(result.censored.response, {bucket: count})
                 histogram.add(result.censored.service, {bucket: count})
         else:
-            latencies = result.by_status.setdefault(status, Latencies())
+            answer = Answer(status, _is_expected(expected[name], status))
+            latencies = result.by_status.setdefault(answer, Latencies())
             histogram.add(latencies.service, {bucket: count})
             histogram.add(latencies.response, {bucket: count})
             if second + 0.5 < sent_until_s or plan.planned_s is None:  # the rows are by whole seconds
-                histogram.add(result.in_time, {status: count})
-        interval.ok += 0 if error or status >= 400 else count
-        interval.err += count if error or status >= 400 else 0
+                result.in_time[answer] = result.in_time.get(answer, 0) + count
+        is_ok = not error and _is_expected(expected[name], status)
+        interval.ok += count if is_ok else 0
+        interval.err += 0 if is_ok else count
         histogram.add(interval.response, {histogram.coarse_bucket_of(bucket): count})
     sent = sum(row[5] for row in measured["rows"])
     return EngineResult(
@@ -231,6 +275,10 @@ def _outcome(plan: LoadPlan, measured: dict[str, Any], interrupted_by: int) -> E
         connections=plan.connections,
         interrupted_by=interrupted_by,
     )
+
+
+def _is_expected(expected: Statuses | None, status: int) -> bool:
+    return status < 400 if expected is None else status_fits(expected, status)
 
 
 def _by_second(timeline: Timeline) -> Timeline:

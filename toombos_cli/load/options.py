@@ -32,6 +32,9 @@ class LoadOptions:
     content_type: str | None = None
     headers: list[str] | None = None
     scenario: Path | None = None
+    expect_status: str | None = None
+    follow_redirects: bool = False
+    cookies: bool = False
     allow_target: list[str] | None = None
     insecure: bool = False
     slo: str | None = None

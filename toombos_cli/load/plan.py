@@ -6,31 +6,43 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from toombos_cli.load.engine.pacer import Arrival, RampStage
+from toombos_cli.load.script import Script, Users
+from toombos_cli.probes.endpoint import DIRECT, Endpoint
 
+Scheme = Literal["http", "https"]
 Mode = Literal["closed", "open"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRequest:
-    """One kind of request. `request` holds its bytes, ready to be written; `weight` is its share of the mix."""
+    """One kind of request. `request` holds its bytes, ready to be written; `weight` is its share of the mix.
+
+    With a `script`, `request` shows the variables by their names.
+    """
 
     name: str
     method: str
     path: str
     request: bytes
     weight: float = 1.0
+    script: Script | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadTarget:
-    """Where requests go: one address, resolved and checked once, so that later DNS changes do not matter."""
+    """Where requests go: one address, resolved and checked once, so that later DNS changes do not matter.
+
+    On a Unix socket, `address` is `unix:PATH` and `port` is 0.
+    """
 
     url: str
-    scheme: Literal["http", "https"]
+    scheme: Scheme
     host: str
     port: int
     address: str
     verify_tls: bool = True
+    endpoint: Endpoint = DIRECT
+    """The socket and the certificates of the manifest's service at this place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +70,8 @@ class LoadPlan:
     max_connections: int = 1000
     processes: int = 1
     seed: int = 1
+    users: Users | None = None
+    """Who sends the requests, if they have scripts."""
     part: tuple[int, int] = (0, 1)
     """In an open loop, this process sends the arrivals whose number is part[0] modulo part[1]."""
 
@@ -91,7 +105,12 @@ class LoadPlan:
 
     def fingerprint(self) -> dict[str, str | float | int | bool | None]:
         """Return what two runs must have in common to be comparable; it never contains the text of a request."""
-        requests = json.dumps([[e.name, e.weight, hashlib.sha256(e.request).hexdigest()] for e in self.endpoints])
+        requests = json.dumps(
+            [
+                [e.name, e.weight, hashlib.sha256(e.request).hexdigest(), *([e.script.demands] if e.script else [])]
+                for e in self.endpoints
+            ]
+        )
         return {
             "url": self.target.url,
             "mode": self.mode,

@@ -123,6 +123,17 @@ ErrorGroup = TypedDict(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnmetExpectation:
+    """An expectation of a request, and the responses that did not meet it; `got` is what the first one was instead."""
+
+    endpoint: str
+    expected: str
+    got: str
+    count: int
+    first_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
     """One interval, starting at `t` seconds. Percentiles (µs) are accurate to 1.6 %."""
 
@@ -184,13 +195,14 @@ class Generator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSummary:
-    """One request of the mix."""
+    """One request of the mix. `events` counts those of its streams."""
 
     counts: Counts
     throughput_rps: float
     ok_rps: float
     status: dict[str, int]
     response: LatencySummary
+    events: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,6 +283,7 @@ class LoadReport(Report):
     samples: dict[str, str]
     """For each status of 400 and above, the start of the first response body."""
     errors: tuple[ErrorGroup, ...]
+    unmet: tuple[UnmetExpectation, ...]
     interval_s: float
     series: tuple[Point, ...]
     server: tuple[ServerUse, ...]

@@ -79,9 +79,11 @@ def _notes(plan: LoadPlan, outcome: EngineResult) -> tuple[str, ...]:
         notes.append(note)
     if plan.mode == "closed":
         notes.append("closed loop: slow responses reduce the load; --rate shows what users would experience")
-    statuses = {status for endpoint in outcome.endpoints for status in endpoint.by_status}
+    unfollowed = {e.name for e in plan.endpoints if e.script is None or not e.script.follow_redirects}
+    seen = [(answer.status, result.name) for result in outcome.endpoints for answer in result.by_status]
+    statuses = {status for status, name in seen if name in unfollowed}
     if any(300 <= status < 400 and status != 304 for status in statuses):
-        notes.append("redirects (3xx) count as responses and are not followed: load the URL that they point to")
+        notes.append("redirects (3xx) count as responses and are not followed: --follow-redirects does")
     if any(failure.error_class == "certificate" for endpoint in outcome.endpoints for failure in endpoint.failures):
         notes.append("this machine does not trust the certificate: --insecure accepts any certificate")
     return tuple(notes)

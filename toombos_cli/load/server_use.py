@@ -31,6 +31,7 @@ class Watched:
     host: str
     port: int
     only_behind: bool = False
+    unix: str = ""
 
 
 def watched_servers(target: LoadTarget, manifest: Manifest, names: Iterable[str]) -> tuple[Watched, ...]:
@@ -39,11 +40,14 @@ def watched_servers(target: LoadTarget, manifest: Manifest, names: Iterable[str]
     What the target depends on works for its requests too, and so do the services that it has connections to: a proxy
     uses little CPU itself.
     """
-    own = next((s.name for s in manifest.services.values() if s.port == target.port), f"{target.host}:{target.port}")
+    unix = str(target.endpoint.unix.absolute()) if target.endpoint.unix else ""
+    place = target.address if unix else f"{target.host}:{target.port}"
+    at = (s.name for s in manifest.services.values() if (s.unix == unix if unix else s.port == target.port))
+    own = next(at, place)
     wanted = dict.fromkeys((*_dependencies(own, manifest), *names))
     services = [manifest.services[name] for name in (*wanted, *(n for n in manifest.services if n not in wanted))]
     return (
-        Watched(name=own, host=target.address, port=target.port),
+        Watched(name=own, host=target.address, port=target.port, unix=unix),
         *(
             Watched(name=s.name, host=s.host, port=s.port, only_behind=s.name not in wanted)
             for s in services

@@ -109,9 +109,14 @@ class Received:
             return
         if first[:1] in (b"\x15", b"\x16"):  # a TLS record: alert or handshake (RFC 8446, 5.1)
             raise on_plain_url()
-        if _SETTINGS.match(first):  # its first frame (RFC 9113, 3.4)
+        if is_http2(first):
             raise not_http("the server speaks HTTP/2; `http2 = true` asks for it", cause=Cause.HTTP2)
         raise not_http("it begins with " + one_line(repr(first)[1:]))
+
+
+def is_http2(first: bytes) -> bool:
+    """Report whether a server's first bytes are the first frame of HTTP/2 (RFC 9113, 3.4)."""
+    return _SETTINGS.match(first) is not None
 
 
 def not_http(why: str, *, version: str = "HTTP", cause: Cause = Cause.NOT_HTTP) -> ProbeError:

@@ -83,13 +83,19 @@ def on_plain_url() -> ProbeError:
     return ProbeError(Reason.TLS, "the port speaks TLS, but the URL says http")
 
 
-def trust(context: ssl.SSLContext, connected: Connected, endpoint: Endpoint) -> None:
+def is_near(address: str | None) -> bool:
+    """Report whether a server's certificate need not be verified: the owner of the listening socket proves who it is.
+
+    So it is on the loopback, where self-signed certificates are common, and on a Unix socket (None).
+    """
+    return address is None or is_loopback(address)
+
+
+def trust(context: ssl.SSLContext, endpoint: Endpoint, *, is_local: bool) -> None:
     """Set whose certificates the context accepts, and which one it shows. Raise ProbeError with reason error.
 
-    Certificates are verified except on the loopback, where self-signed ones are common and the owner of the
-    listening socket proves who responds.
+    Certificates are verified except if the server `is_local`; with a `ca_file` there, too.
     """
-    is_local = connected.address is None or is_loopback(connected.address)
     with _readable(f"ca_file {endpoint.ca_file}"):
         if endpoint.insecure or (is_local and endpoint.ca_file is None):
             _trust_all(context)

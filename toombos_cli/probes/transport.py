@@ -186,7 +186,7 @@ class Stream(httpcore.NetworkStream):
         """Return this connection after a TLS handshake. Raise ProbeError, TimeoutError and other OSErrors."""
         network, host = self._network, server_hostname or ""
         self._sock.settimeout(network.deadline.remaining_s())
-        tls.trust(ssl_context, self._connected, network.endpoint)
+        tls.trust(ssl_context, network.endpoint, is_local=tls.is_near(self._connected.address))
         wrapped = tls.wrap(self._sock, ssl_context, host, is_http2_alone=lambda: network.is_http2_alone(host))
         network.received.http2 = wrapped.selected_alpn_protocol() == "h2"
         return network.stream(wrapped, self._connected)

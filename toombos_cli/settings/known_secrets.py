@@ -89,7 +89,7 @@ def _in_manifest(manifest: Manifest) -> Iterator[Pair]:
         for expectation in asked:
             finder.argv(expectation.command)
             finder.value(expectation.headers)
-    for headers in (manifest.load.headers, *(step.headers for step in manifest.smoke)):
+    for headers in (*({k: v} for k, v in manifest.load.header_pairs()), *(step.headers for step in manifest.smoke)):
         finder.value(headers)
     finder.value((manifest.load.path, *(step.path for step in manifest.smoke)))
     finder.value(tuple(channel.url for channel in manifest.alerts.channels.values()))

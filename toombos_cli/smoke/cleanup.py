@@ -9,9 +9,9 @@ from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.probes import Reason, probe_http
 from toombos_cli.probes.endpoint import endpoint_of
-from toombos_cli.smoke.response import StepResponse
+from toombos_cli.probes.steps.response import StepResponse
+from toombos_cli.probes.steps.variables import MissingVariableError, fill, is_fixed, used_at_start
 from toombos_cli.smoke.system import Known
-from toombos_cli.smoke.variables import MissingVariableError, fill, is_fixed, used_at_start
 
 if TYPE_CHECKING:
     import httpx

@@ -11,9 +11,9 @@ from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.manifest.tables.smoke_parts import Counter
 from toombos_cli.probes import Reason, probe_http
 from toombos_cli.probes.endpoint import endpoint_of
-from toombos_cli.smoke.judge import Mismatch
-from toombos_cli.smoke.metrics import metric_value
-from toombos_cli.smoke.response import StepResponse
+from toombos_cli.probes.steps.judge import Mismatch
+from toombos_cli.probes.steps.metrics import metric_value
+from toombos_cli.probes.steps.response import StepResponse
 from toombos_cli.smoke.system import Known
 
 _SETTLE_S = 1.0

@@ -16,8 +16,8 @@ from toombos_cli.base.text import one_line
 from toombos_cli.manifest.tables.expectations import filled_headers
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
+from toombos_cli.probes.steps.variables import ENVIRONMENT, credentials
 from toombos_cli.smoke.report import StepResult
-from toombos_cli.smoke.variables import ENVIRONMENT, credentials
 
 PREFIX = "deep-"
 _CHECKS = "status_code_conformance,content_type_conformance,response_schema_conformance"

@@ -8,7 +8,7 @@ from toombos_cli.manifest.tables.expectations import header_variables
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.probes.reach import may_receive
-from toombos_cli.smoke.variables import sent_by
+from toombos_cli.probes.steps.variables import sent_by
 
 Environment = Mapping[str, Mapping[str, str]]
 

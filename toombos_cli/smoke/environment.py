@@ -2,10 +2,10 @@
 
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.expectations import header_variables
+from toombos_cli.probes.steps.variables import ENVIRONMENT, used_by
 from toombos_cli.project.mode import mode_now
 from toombos_cli.settings.env_files import read_env_files
 from toombos_cli.settings.values import clear_values
-from toombos_cli.smoke.variables import ENVIRONMENT, used_by
 
 
 def read_environment(manifest: Manifest) -> dict[str, dict[str, str]]:

@@ -16,18 +16,18 @@ from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.probes import Cause, ProbeResult, Reason, probe_http
 from toombos_cli.probes.endpoint import endpoint_of
+from toombos_cli.probes.steps.judge import Mismatch, judge_response, summary
+from toombos_cli.probes.steps.response import StepResponse, found_in
+from toombos_cli.probes.steps.variables import credentials, fill, fill_step
 from toombos_cli.smoke.cleanup import Cleanups
 from toombos_cli.smoke.conversation import converse, words_for
 from toombos_cli.smoke.counters import CounterProof
 from toombos_cli.smoke.egress import variables_sent
-from toombos_cli.smoke.judge import Mismatch, judge_response, judge_schema, summary
 from toombos_cli.smoke.links import RedirectRule
 from toombos_cli.smoke.report import StepResult
 from toombos_cli.smoke.request import StepRequest, build_request
-from toombos_cli.smoke.response import StepResponse, found_in
-from toombos_cli.smoke.schema import Conformity, Contract
+from toombos_cli.smoke.schema import Conformity, Contract, judge_schema
 from toombos_cli.smoke.system import Known, TestedSystem
-from toombos_cli.smoke.variables import credentials, fill, fill_step
 
 if TYPE_CHECKING:
     import httpx

@@ -8,7 +8,7 @@ from toombos_cli.base.spelling import did_you_mean
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
-from toombos_cli.smoke.variables import is_fixed, used_before, used_by
+from toombos_cli.probes.steps.variables import is_fixed, used_before, used_by
 
 HEALTH = "health-"
 

@@ -13,6 +13,7 @@ from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.probes import Reason, health_verdict
 from toombos_cli.probes.health import NOTHING
+from toombos_cli.probes.steps.variables import RUN_ID, MissingVariableError
 from toombos_cli.project.own_processes import last_state
 from toombos_cli.project.own_requests import OwnRequests
 from toombos_cli.project.port_owner import refused_listeners
@@ -26,7 +27,6 @@ from toombos_cli.smoke.report import StepResult
 from toombos_cli.smoke.schema import Contract
 from toombos_cli.smoke.sockets import SocketWatch
 from toombos_cli.smoke.system import TestedSystem
-from toombos_cli.smoke.variables import RUN_ID, MissingVariableError
 
 Notify = Callable[[StepResult], None]
 

@@ -11,8 +11,10 @@ from urllib.parse import quote, unquote, urlsplit
 
 from toombos_cli.base.text import one_line
 from toombos_cli.base.time_limits import TimeIsUpError, at_most
-from toombos_cli.probes import Endpoint, Reason, probe_http, read_json
-from toombos_cli.smoke.response import StepResponse
+from toombos_cli.manifest.tables.smoke import SmokeStep
+from toombos_cli.probes import Cause, Endpoint, Reason, probe_http, read_json
+from toombos_cli.probes.steps.response import StepResponse
+from toombos_cli.smoke.request import is_json
 
 _MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 _JUDGE_S = 5.0
@@ -182,3 +184,14 @@ def _with_null(value: Any) -> Any:
             if is_exclusive and limit in schema:
                 schema[exclusive] = schema.pop(limit)
     return schema
+
+
+def judge_schema(step: SmokeStep, response: StepResponse, contract: Contract) -> Conformity:
+    """Return whether the body conforms to the schema of the service's own OpenAPI document."""
+    claims_json = is_json(str(response.header("content-type")))
+    demands_json = bool(step.json) or any(place.json is not None for _, place in step.captures())
+    if not (claims_json or demands_json) or step.method == "HEAD" or step.json_schema is False:
+        return Conformity()
+    if response.result.cause is Cause.UNREADABLE:
+        return Conformity(missing=response.result.detail)
+    return contract.judge(step.method, step.path, response)

@@ -7,8 +7,8 @@ from typing import Any
 
 from toombos_cli.manifest.tables.expectations import ProbeSetting, filled_headers
 from toombos_cli.manifest.tables.service import Service
+from toombos_cli.probes.steps.variables import ENVIRONMENT, value_of
 from toombos_cli.smoke.links import path_of_link
-from toombos_cli.smoke.variables import ENVIRONMENT, value_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

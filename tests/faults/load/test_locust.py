@@ -17,6 +17,7 @@ import pytest
 from tests.support.loading import load_server
 from tests.support.programs import needs
 from tests.support.runner import Toombos, begin_toombos
+from tests.support.shop_server import shop
 from tests.support.waiting import wait_for
 
 
@@ -43,6 +44,16 @@ def test_a_master_and_two_workers_send_exactly_the_requested_number(toombos: Too
     assert data["generator"]["lag_p99_us"] is None, "Locust does not measure it"
     assert any("coordinated omission" in note for note in data["notes"])
     assert done.returncode == 0, done.stderr
+
+
+def test_locust_sends_every_header_and_judges_by_the_expected_status(toombos: Toombos):
+    with shop() as server:
+        url = f"http://127.0.0.1:{server.port}/missing"
+        argv = ("-n", "20", "-c", "2", "-H", "X-Tag: a", "-H", "x-tag: b", "--expect-status", "404")
+        done = toombos("--json", "load", url, *argv, "--locust-workers", "1")
+    data = json.loads(done.stdout)["data"]
+    assert data["counts"]["ok"] == server.seen["GET /missing"] == 20
+    assert [value for name, value in server.last_headers if name == "x-tag"] == ["a", "b"]
 
 
 def test_a_master_waits_for_workers_that_were_started_elsewhere(tmp_path: Path):
@@ -106,6 +117,8 @@ def test_ctrl_c_ends_all_locust_processes_and_keeps_the_results():
         (["--locust-workers", "2", "--warmup", "1s"], "no warm-up"),
         (["--locust-workers", "5", "-c", "2"], "5 workers cannot share 2 users"),
         (["--locust-master", "127.0.0.1"], "--locust-master: needs --locust-workers"),
+        (["--locust-workers", "2", "--cookies"], "Locust cannot send this plan: it has no cookies"),
+        (["--locust-workers", "2", "--follow-redirects"], "Locust cannot send this plan: it has no redirects"),
     ],
 )
 def test_options_that_locust_does_not_support_are_refused(args, message, toombos: Toombos):

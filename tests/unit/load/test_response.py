@@ -206,5 +206,5 @@ def test_a_remembered_head_is_framed_as_the_parser_frames_it(responses):
             if complete:
                 expected[reader.status] = expected.get(reader.status, 0) + 1
     recorder.cut(1, sent=0, inflight=0)
-    counted = {status: sum(found.service.values()) for status, found in tally.result.by_status.items()}
+    counted = {status: sum(found.service.values()) for (status, _), found in tally.result.by_status.items()}
     assert {status: count for status, count in counted.items() if count} == expected

@@ -5,10 +5,10 @@ import pytest
 from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.manifest.tables.smoke_parts import Cleanup
+from toombos_cli.probes.steps.metrics import metric_value
+from toombos_cli.probes.steps.variables import MissingVariableError, fill, fill_step
 from toombos_cli.render.github import annotations, summary
-from toombos_cli.smoke.metrics import metric_value
 from toombos_cli.smoke.report import SmokeReport, StepResult
-from toombos_cli.smoke.variables import MissingVariableError, fill, fill_step
 
 VALUES = {"id": "a/b ?", "n": 3, "env.KEY": "k"}
 

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from toombos_cli.probes import ProbeResult, Reason
+from toombos_cli.probes.steps.response import StepResponse
 from toombos_cli.smoke import schema
-from toombos_cli.smoke.response import StepResponse
 from toombos_cli.smoke.schema import Contract
 
 ITEM = {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}

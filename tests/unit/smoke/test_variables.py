@@ -11,7 +11,7 @@ from toombos_cli.base.untrusted import decode_untrusted
 from toombos_cli.manifest.tables.conditions import read_condition
 from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.manifest.tables.smoke_parts import Capture, Cleanup, Counter, Untouched, Upload
-from toombos_cli.smoke.variables import NOT_FILLED, MissingVariableError, fill, fill_step, sent_by, used_by
+from toombos_cli.probes.steps.variables import NOT_FILLED, MissingVariableError, fill, fill_step, sent_by, used_by
 
 CONVERSATION = ("send", "send_hex", "expect")
 EXAMPLES = {

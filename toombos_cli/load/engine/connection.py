@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import ssl
 import sys
 from collections.abc import Callable, Iterator
 from os import write
@@ -16,6 +15,8 @@ from toombos_cli.load.engine.histogram import EXACT_BELOW, SUB_BUCKET_BITS, buck
 from toombos_cli.load.engine.recorder import Recorder, RequestFailure, Tally
 from toombos_cli.load.engine.response import MalformedResponseError, ResponseReader
 from toombos_cli.load.plan import LoadPlan, LoadRequest
+from toombos_cli.load.target_endpoint import tls_context
+from toombos_cli.probes.received import is_http2
 
 # In Linux's tcp_info: the state, which is CLOSE_WAIT after the end of the peer's data, CLOSE after its reset; the
 # number of our segments that the peer has not acknowledged; and the shortest round trip in microseconds.
@@ -27,6 +28,7 @@ _REJECTED_WITHIN_S = 0.02
 # close, seen through a proxy that has read the request.
 _LONG_REST_NS = _AT_ONCE_NS = 1_000_000_000
 _END = b"\r\n\r\n"
+_HTTP2 = "the server speaks HTTP/2 alone; a load test sends HTTP/1.1"
 NO_PERMITS: Iterator[None] = iter(())
 _NOTHING = Recorder((LoadRequest(name="", method="", path="", request=b""),), 0).tallies[0]  # matches no response
 
@@ -96,23 +98,23 @@ class Connection(asyncio.Protocol):
         self.written = clock()
         if not self.first_written:
             self.first_written = self.written
-        self._write(tally)
+        self._write(tally.request, tally.size)
 
-    def _write(self, tally: Tally) -> None:
+    def _write(self, request: bytes, size: int) -> None:
         sent = 0
         if not self._pending:
             try:
-                sent = write(self._fd, tally.request)
+                sent = write(self._fd, request)
             except BlockingIOError:
                 pass
             except OSError as error:
                 self._not_responded(classify(error, "send"), str(error), was_read=False)
                 return
-            if sent == tally.size:
+            if sent == size:
                 return
             self._pending = True  # the transport buffers the remainder; later writes must queue behind it
         assert self.transport is not None  # noqa: S101  (set before anything is sent)
-        self.transport.write(tally.request[sent:])
+        self.transport.write(request[sent:])
 
     def rest(self) -> None:
         """Note that the connection is idle from now on."""
@@ -139,7 +141,7 @@ class Connection(asyncio.Protocol):
             cells.alike[latency] += 1
             for _ in self.permits:
                 self.written = now  # a microsecond before the write; also the moment the next request was due
-                self._write(tally)
+                self._write(tally.request, tally.size)
                 return
         self.owner.idle(self)
 
@@ -154,17 +156,18 @@ class Connection(asyncio.Protocol):
             tally.latest = known
             self.data_received(data)
             return
-        reader = self._reader
-        if reader is None:
-            reader = self._reader = ResponseReader()
         first = not self.first_byte
         if first:
             self.first_byte = now
-            reader.begin(bodiless=tally.bodiless)
+            reader = self._begin_reading(tally)
+        else:
+            assert self._reader is not None  # noqa: S101  (the first bytes made it)
+            reader = self._reader
         try:
             complete = reader.feed(data)
         except MalformedResponseError as error:
-            self._fail(classify(error, "body" if reader.status else "wait"), str(error))
+            said = _HTTP2 if first and is_http2(data) else str(error)
+            self._fail(classify(error, "body" if reader.status else "wait"), said)
             return
         if not complete:
             self._fast = _NOTHING
@@ -172,17 +175,32 @@ class Connection(asyncio.Protocol):
         if first and reader.framed_by_head and reader.keep_alive and self.owner.keepalive:
             end = data.find(_END)
             if end > 0:
-                tally.learn(data[: end + len(_END)], len(data), reader.status)
+                self._learn(tally, data[: end + len(_END)], len(data), reader)
         self._count(tally, reader, now)
         self._settle(usable=reader.keep_alive)
 
+    def _begin_reading(self, tally: Tally) -> ResponseReader:
+        """Return the reader, prepared for the response to this request."""
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = ResponseReader()
+        reader.begin(bodiless=tally.bodiless)
+        return reader
+
+    def _learn(self, tally: Tally, head: bytes, length: int, reader: ResponseReader) -> None:
+        """Remember the head of a response whose length it determines."""
+        tally.learn(head, length, reader.status)
+
     def _count(self, tally: Tally, reader: ResponseReader, now: int) -> None:
-        cells = tally.cells(reader.status)
         if reader.status >= 400:
             tally.result.samples.setdefault(reader.status, reader.excerpt)
+        self._record(tally, reader.status, ok=reader.status < 400, now=now, due=self.due or self.written)
+
+    def _record(self, tally: Tally, status: int, *, ok: bool, now: int, due: int) -> None:
+        cells = tally.cells(status, ok)
         cells.service[bucket_of((now - self.written) // 1000)] += 1
         cells.first_byte[bucket_of((self.first_byte - self.written) // 1000)] += 1
-        cells.response[bucket_of((now - (self.due or self.written)) // 1000)] += 1
+        cells.response[bucket_of((now - due) // 1000)] += 1
 
     def _settle(self, *, usable: bool) -> None:
         """Release or close the connection after its request was counted."""
@@ -304,20 +322,23 @@ class Connector:
         self._target = plan.target
         self._timeout_s = plan.timeout_s
         self._make = make
-        self._ssl = _tls_context(plan) if plan.target.scheme == "https" else None
+        self._ssl = tls_context(plan.target) if plan.target.scheme == "https" else None
         self._on_loopback = is_loopback(plan.target.address)
 
     async def connect(self) -> Connection:
         """Return a new connection, TLS included. Raise OSError (also TimeoutError and ssl.SSLError)."""
         target = self._target
         async with asyncio.timeout(self._timeout_s):
-            transport, connection = await asyncio.get_running_loop().create_connection(
-                self._make,
-                target.address,
-                target.port,
-                ssl=self._ssl,
-                server_hostname=target.host if self._ssl else None,
-            )
+            loop, host = asyncio.get_running_loop(), target.host if self._ssl else None
+            if target.endpoint.unix is not None:
+                path = str(target.endpoint.unix)
+                transport, connection = await loop.create_unix_connection(
+                    self._make, path, ssl=self._ssl, server_hostname=host
+                )
+            else:
+                transport, connection = await loop.create_connection(
+                    self._make, target.address, target.port, ssl=self._ssl, server_hostname=host
+                )
         if self._on_loopback:
             _spare_congestion_control(transport)
         return connection
@@ -327,12 +348,3 @@ def _spare_congestion_control(transport: asyncio.BaseTransport) -> None:
     """Choose a simple congestion control: loopback has no congestion, and BBR costs both ends 1 % of their time."""
     with contextlib.suppress(AttributeError, OSError):  # not on every system
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
-
-
-def _tls_context(plan: LoadPlan) -> ssl.SSLContext:
-    """Return the TLS settings for the target; without `verify_tls` any certificate is accepted."""
-    context = ssl.create_default_context()
-    if not plan.target.verify_tls:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -52,7 +52,7 @@ class Engine(ABC):
         self._finished: asyncio.Future[None] = self.loop.create_future()
         self._random = random.Random(plan.seed)  # noqa: S311  (the order of requests is not a secret)
         self._weights = [endpoint.weight for endpoint in plan.endpoints]
-        self._connector = Connector(plan, lambda: Connection(self))
+        self._connector = Connector(plan, self.new_connection)
         self._observer = observer
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._cuts = 0
@@ -165,6 +165,10 @@ class Engine(ABC):
     def dropped(self) -> int:
         """Return the number of requests that were due but never sent."""
         return 0
+
+    def new_connection(self) -> Connection:
+        """Return a connection that is not open yet."""
+        return Connection(self)
 
     def pick(self) -> Tally:
         """Choose the next request of the mix, by weight."""

@@ -32,6 +32,7 @@ FAULT_OF: dict[str, Fault] = {
     "local_ports": Fault.MACHINE,
     "memory": Fault.MACHINE,
     "forbidden": Fault.MACHINE,
+    "scenario": Fault.MACHINE,  # a value of the scenario cannot be sent
     "system": Fault.MACHINE,
 }
 """Every error class. What is not known (`system`) says nothing about the server."""

@@ -61,7 +61,7 @@ def run_engine(
     """Run the plan in this process. Each of `stop_signals` ends it early and keeps the figures so far."""
 
     async def drive() -> EngineResult:
-        engine = (OpenLoop if plan.mode == "open" else ClosedLoop)(plan, observer)
+        engine = _loop_for(plan)(plan, observer)
         for number in stop_signals:
             engine.loop.add_signal_handler(number, engine.interrupt, number)
         return await engine.run(origin_ns)
@@ -72,6 +72,14 @@ def run_engine(
     finally:
         for number, handler in handlers.items():  # uvloop leaves its own handlers, which do nothing after the loop
             signal.signal(number, handler)
+
+
+def _loop_for(plan: LoadPlan) -> type[OpenLoop] | type[ClosedLoop]:
+    if plan.users is None:
+        return OpenLoop if plan.mode == "open" else ClosedLoop
+    from toombos_cli.load.engine.scripted import ScriptedClosedLoop, ScriptedOpenLoop
+
+    return ScriptedOpenLoop if plan.mode == "open" else ScriptedClosedLoop
 
 
 def _run(drive: Callable[[], Coroutine[None, None, EngineResult]]) -> EngineResult:

@@ -5,15 +5,16 @@ there to the totals and the timeline, so memory depends on the spread of latenci
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from toombos_cli.load.engine import histogram
 from toombos_cli.load.engine.histogram import Buckets
 from toombos_cli.load.engine.timeline import Timeline
 from toombos_cli.load.plan import LoadRequest
 
+Kind = TypeVar("Kind")
 _KNOWN_HEADS = 256
 CENSORED = frozenset({"timeout", "unfinished"})
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
@@ -25,6 +26,13 @@ class RequestFailure(NamedTuple):
     error_class: str
     phase: str
     errno: str
+
+
+class Answer(NamedTuple):
+    """A kind of response: its status, and whether it is a success: as the request expects, or else below 400."""
+
+    status: int
+    ok: bool
 
 
 @dataclass(slots=True)
@@ -70,33 +78,45 @@ class Latencies:
 class EndpointResult:
     """The results of one endpoint. `censored` holds lower bounds of requests that got no response.
 
-    `samples` has, for each error status, the start of the first response body. `in_time` counts, by status, the
-    responses that came while load was sent. `retried` requests were sent again on a fresh connection.
+    `samples` has, for each error status, the start of the first response body. `in_time` counts, by kind, the
+    responses that came while load was sent. `retried` requests were sent again on a fresh connection. `unmet` counts,
+    for each expectation, the responses that did not meet it; its samples say what came instead. `events` counts those
+    of streams.
     """
 
     name: str
-    by_status: dict[int, Latencies] = field(default_factory=dict)
+    by_status: dict[Answer, Latencies] = field(default_factory=dict)
     censored: Latencies = field(default_factory=Latencies)
     failures: dict[RequestFailure, FailureCount] = field(default_factory=dict)
     samples: dict[int, bytes] = field(default_factory=dict)
-    in_time: dict[int, int] = field(default_factory=dict)
+    in_time: dict[Answer, int] = field(default_factory=dict)
     retried: int = 0
+    unmet: dict[str, FailureCount] = field(default_factory=dict)
+    events: int = 0
 
     def absorb(self, other: "EndpointResult") -> None:
         """Add what another process counted for the same endpoint."""
-        for status, latencies in other.by_status.items():
-            self.by_status.setdefault(status, Latencies()).absorb(latencies)
+        for answer, latencies in other.by_status.items():
+            self.by_status.setdefault(answer, Latencies()).absorb(latencies)
         self.samples = other.samples | self.samples
         self.censored.absorb(other.censored)
-        histogram.add(self.in_time, other.in_time)
+        for kind, count in other.in_time.items():
+            self.in_time[kind] = self.in_time.get(kind, 0) + count
         self.retried += other.retried
-        for failure, more in other.failures.items():
-            known = self.failures.get(failure)
-            if known is None:
-                self.failures[failure] = more
-            else:
-                first = min(known, more, key=lambda f: f.first_at_ns)
-                self.failures[failure] = FailureCount(known.count + more.count, first.first_at_ns, first.sample)
+        _absorb(self.failures, other.failures)
+        _absorb(self.unmet, other.unmet)
+        self.events += other.events
+
+
+def _absorb(known: dict[Kind, FailureCount], others: Mapping[Kind, FailureCount]) -> None:
+    """Add the counts of another process; the sample is that of the first of both."""
+    for kind, more in others.items():
+        found = known.get(kind)
+        if found is None:
+            known[kind] = more
+        else:
+            first = min(found, more, key=lambda f: f.first_at_ns)
+            known[kind] = FailureCount(found.count + more.count, first.first_at_ns, first.sample)
 
 
 @dataclass(slots=True)
@@ -195,25 +215,25 @@ class Tally:
         self.heads: dict[bytes, KnownHead] = {}
         self.latest = KnownHead(b"", -1, Cells())
         self.result = EndpointResult(endpoint.name)
-        self._cells: dict[int, Cells] = {}
+        self._cells: dict[tuple[int, bool], Cells] = {}
         self.recorder = recorder
 
-    def cells(self, status: int) -> Cells:
-        """Return the cells that count responses with this status."""
-        found = self._cells.get(status)
+    def cells(self, status: int, ok: bool) -> Cells:
+        """Return the cells that count responses with this status that are successes, or are not."""
+        found = self._cells.get((status, ok))
         if found is None:
-            found = self._cells[status] = Cells()
+            found = self._cells[Answer(status, ok)] = Cells()
         return found
 
     def learn(self, head: bytes, length: int, status: int) -> None:
         """Remember the length of a response by its head, blank line included."""
         if len(self.heads) >= _KNOWN_HEADS:
             self.heads.clear()
-        self.latest = self.heads[head] = KnownHead(head, length, self.cells(status))
+        self.latest = self.heads[head] = KnownHead(head, length, self.cells(status, status < 400))
 
-    def all_cells(self) -> Iterable[tuple[int, Cells]]:
-        """Return every status seen, with its cells."""
-        return self._cells.items()
+    def all_cells(self) -> Iterable[tuple[Answer, Cells]]:
+        """Return every kind of response seen, with its cells."""
+        return ((Answer(*key), cells) for key, cells in self._cells.items())
 
     def connected(self, took_ns: int) -> None:
         """Count a connection that was opened for a request."""
@@ -277,8 +297,8 @@ class Recorder:
         responses: Buckets = dict(self.censored)
         self.censored.clear()
         for tally in self.tallies:
-            for status, cells in tally.all_cells():
-                latencies = tally.result.by_status.setdefault(status, Latencies())
+            for answer, cells in tally.all_cells():
+                latencies = tally.result.by_status.setdefault(answer, Latencies())
                 histogram.add(latencies.service, cells.service)
                 histogram.add(latencies.response, cells.response)
                 histogram.add(latencies.first_byte, cells.first_byte)
@@ -286,7 +306,7 @@ class Recorder:
                     histogram.add(total, cells.alike)
                 histogram.add(responses, cells.response)
                 answered = histogram.count(cells.alike) + histogram.count(cells.response)
-                if status < 400:
+                if answer.ok:
                     interval.ok += answered
                 else:
                     interval.err += answered

@@ -177,7 +177,7 @@ class _Check:
             if name not in declared:
                 hint = did_you_mean(name, declared, f"services: {', '.join(declared)}")
                 self._add(path, f"no service is named {name!r}", hint=hint)
-            elif path[0] in ("smoke", "load") and name in services and not _receives(services[name], path):
+            elif path[0] in ("smoke", "load") and name in services and not services[name].listens:
                 self._add(path, f"{name} has no port, so it cannot receive requests")
 
     def _section(self, value: Any, kind: Any, path: KeyPath) -> Any:
@@ -250,11 +250,6 @@ class _Check:
                 self.problems.append(Problem(message=message, where=f"{layer.label}:{line}", hint=hint))
                 return
         self.problems.append(Problem(message=message, where=self.layers[0].label, hint=hint))
-
-
-def _receives(service: Service, path: KeyPath) -> bool:
-    """Report whether a section can send requests to the service: a load only goes over TCP."""
-    return bool(service.port) if path[0] == "load" else service.listens
 
 
 def _index(part: str) -> str | int:

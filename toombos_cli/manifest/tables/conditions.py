@@ -69,6 +69,8 @@ class Condition(Table, frozen=True, omit_defaults=True):
 
 def read_condition(demand: Any) -> Condition:
     """Return the condition that a value in the manifest describes. Raises ValueError for an unknown operator."""
+    if isinstance(demand, Condition):
+        return demand
     if not isinstance(demand, dict):
         return Condition(equals=demand)
     known = Condition.__struct_fields__

@@ -33,6 +33,10 @@ def show(report: "LoadReport", output: Output) -> None:
         out.print("status     " + "  ".join(f"{status}: {count}" for status, count in report.status.items()))
     for status, said in report.samples.items():
         out.print(f"           {status} says {said}")
+    for unmet in report.unmet[:_ERRORS_SHOWN]:
+        where = f"{unmet.endpoint}: " if len(report.endpoints) > 1 else ""
+        when = f"{unmet.count}, first after {unmet.first_at:.1f} s"
+        out.print(f"expected   {where}{unmet.expected}: not met by {when}: {unmet.got}")
     for error in report.errors[:_ERRORS_SHOWN]:
         where = " ".join(filter(None, (error["phase"], error["errno"])))
         where += "" if error["fault"] == "server" else f"; not the server's fault but the {error['fault']}'s"
@@ -62,7 +66,7 @@ def sentence(report: "LoadReport") -> str:
     unfinished = sum(error["count"] for error in report.errors if error["class"] == "unfinished")
     text = f"{counts.ok} of {counts.scheduled} requests succeeded in {report.run.duration_s:.2f} s"
     failed = {
-        "answered with 4xx or 5xx": counts.http_error,
+        "answered otherwise than expected" if report.unmet else "answered with 4xx or 5xx": counts.http_error,
         "failed in transport": counts.transport_error,
         "timed out": counts.censored - unfinished,
         "unanswered at the end": unfinished,

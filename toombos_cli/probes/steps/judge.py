@@ -15,10 +15,8 @@ from toombos_cli.manifest.tables.expectations import status_fits
 from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.manifest.tables.smoke_parts import Capture
 from toombos_cli.probes import Cause, Reason
-from toombos_cli.smoke.metrics import metric_value
-from toombos_cli.smoke.request import is_json
-from toombos_cli.smoke.response import StepResponse
-from toombos_cli.smoke.schema import Conformity, Contract
+from toombos_cli.probes.steps.metrics import metric_value
+from toombos_cli.probes.steps.response import StepResponse
 
 _SHOWN_CHARS = 300
 
@@ -41,18 +39,7 @@ def judge_response(step: SmokeStep, response: StepResponse) -> tuple[Mismatch, .
         location = result.header("location")
         where = f", redirects to {one_line(location)}" if location else ""
         return (Mismatch(_status_words(step), f"HTTP {result.http_status}{where} {response.shown}".rstrip()),)
-    return tuple(_mismatches(step, response))
-
-
-def judge_schema(step: SmokeStep, response: StepResponse, contract: Contract) -> Conformity:
-    """Return whether the body conforms to the schema of the service's own OpenAPI document."""
-    claims_json = is_json(str(response.header("content-type")))
-    demands_json = bool(step.json) or any(place.json is not None for _, place in step.captures())
-    if not (claims_json or demands_json) or step.method == "HEAD" or step.json_schema is False:
-        return Conformity()
-    if response.result.cause is Cause.UNREADABLE:
-        return Conformity(missing=response.result.detail)
-    return contract.judge(step.method, step.path, response)
+    return tuple(content_mismatches(step, response))
 
 
 def summary(step: SmokeStep) -> str:
@@ -71,7 +58,8 @@ def _status_words(step: SmokeStep) -> str:
     return f"HTTP {step.wanted_status}"
 
 
-def _mismatches(step: SmokeStep, response: StepResponse) -> Iterator[Mismatch]:
+def content_mismatches(step: SmokeStep, response: StepResponse) -> Iterator[Mismatch]:
+    """Yield what of the response, beside its status, is not as the step demands."""
     result = response.result
     if result.cause is Cause.UNREADABLE and _needs_body(step):
         yield Mismatch("a body that can be read", result.detail)
