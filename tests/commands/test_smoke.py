@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.support.ports import free_port
-from tests.support.servers import read_request, serve
+from tests.support.servers import hang, read_request, serve
 
 SECRET = "shop-key-of-the-smoke-test-0815"
 
@@ -122,6 +122,14 @@ def test_a_failure_shows_the_request_the_expected_and_actual_response_and_a_clea
     assert "got       shop orders rose by 1" in lines
     assert lines[-1] == "smoke test FAILED: order (1 of 5 steps)"
     assert shop.orders == {}  # removed although the step failed
+
+
+def test_a_health_step_that_got_no_response_shows_how_long_it_waited(toombos, project):
+    with serve(hang) as port:
+        (project / "toombos.toml").write_text(f'[services.s]\ncommand = ["true"]\nport = {port}\nhealth = "/"\n')
+        (step,) = json.loads(toombos("smoke", "--json").stdout)["data"]["steps"]
+    assert step["got"].startswith("timeout")
+    assert step["duration_ms"] >= 1900
 
 
 def test_json_has_the_contract_keys_for_every_step(toombos):

@@ -139,7 +139,7 @@ def test_the_documentation_lists_every_rule_once():
     assert sorted(listed) == sorted(rule.id for rule in RULES)
 
 
-FINDING_KEYS = {"id", "title", "service", "verdict", "reason", "evidence", "cause", "fix"} | {
+FINDING_KEYS = {"id", "group", "title", "service", "verdict", "reason", "evidence", "cause", "fix"} | {
     "explained_by",
     "duration_ms",
 }

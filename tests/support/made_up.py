@@ -17,6 +17,8 @@ _MOMENT = "2026-11-28T10:00:00+00:00"
 _GIVEN = {
     "ArchiveRow.created_at": _MOMENT,
     "RestoreReport.made_at": _MOMENT,
+    "Comparison.metric": "p50_us",
+    "LoadReport.failed_status": {"500": 1},
     "LoadReport.status": {"200": 1},
     "MonitoringRow.state": "down",
     "SettingsChangeReport.action": "encrypt",

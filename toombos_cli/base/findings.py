@@ -34,7 +34,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that a check found. Its check fills in `id`, `title` and `duration_ms`.
+    """One thing that a check found. Its check fills in `id`, `group`, `title` and `duration_ms`.
 
     Several findings may share an id; their evidence distinguishes them. `reason` says what is wrong in one sentence,
     `cause` why it matters or how it happened. `explained_by` is the id of the finding that this one follows from, ""
@@ -42,6 +42,7 @@ class Finding:
     """
 
     id: str = ""
+    group: str = ""
     title: str = ""
     verdict: Verdict
     service: str = ""
@@ -89,7 +90,10 @@ class Check(Generic[FactsT]):
         except Exception as error:
             found = (Finding(verdict=Verdict.ERROR, reason=f"the check itself failed: {type_and_place(error)}"),)
         duration_ms = round((time.perf_counter() - begun) * 1000, 3)
-        return tuple(replace(finding, id=self.id, title=self.title, duration_ms=duration_ms) for finding in found)
+        return tuple(
+            replace(finding, id=self.id, group=self.group, title=self.title, duration_ms=duration_ms)
+            for finding in found
+        )
 
 
 def fail(

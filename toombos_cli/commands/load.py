@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toombos_cli.base.errors import Problem, ToombosError
 from toombos_cli.base.redaction import mask_values
 from toombos_cli.cli import options
 from toombos_cli.cli.invocation import Invocation, command
@@ -171,17 +172,24 @@ def load(
     manifest = invocation.manifest
     judged = (objective.server for objective in criteria.objectives)
     names = invocation.service_names([*(watch or ()), *(name for name in judged if name in manifest.services)])
-    scenario = read_scenario(asked.scenario) if asked.scenario is not None else None
-    plan = build_plan(asked, manifest, _variables(manifest, scenario), scenario)
-    with LoadProgress(plan, invocation.stderr, quiet=invocation.options.quiet) as progress:
-        report = run_load(
-            plan,
-            criteria=criteria,
-            watched=watched_servers(plan.target, manifest, names),
-            argv=("toombos", *mask_values(sys.argv[1:], _SECRET_OPTIONS)),
-            on_snapshot=progress.show if progress.wanted else None,
-            locust=fleet,
-        )
+    argv = ("toombos", *mask_values(sys.argv[1:], _SECRET_OPTIONS))
+    try:
+        scenario = read_scenario(asked.scenario) if asked.scenario is not None else None
+        plan = build_plan(asked, manifest, _variables(manifest, scenario), scenario)
+        with LoadProgress(plan, invocation.stderr, quiet=invocation.options.quiet) as progress:
+            report = run_load(
+                plan,
+                criteria=criteria,
+                watched=watched_servers(plan.target, manifest, names),
+                argv=argv,
+                on_snapshot=progress.show if progress.wanted else None,
+                locust=fleet,
+            )
+    except ToombosError as error:
+        problems = invocation.redactor.value(error.problems)
+        documents = _documents_of_no_run(problems, invocation.redactor.value(argv), csv=csv, html=html, junit=junit)
+        error.problems += tuple(write_outputs(documents))
+        raise
     report = invocation.redacted(report)
     unwritten = write_outputs(_documents(report, csv=csv, html=html, junit=junit))
     invocation.finish(replace(report, problems=(*report.problems, *unwritten)), strict=strict)
@@ -213,8 +221,27 @@ def _documents(
     from toombos_cli.render import load_csv, load_html
 
     if csv is not None:
-        yield csv, load_csv.document(report)
+        yield csv, load_csv.document(report.series)
     if html is not None:
         yield html, load_html.document(report)
     if junit is not None:
         yield junit, junit_xml.document(report, suite="load")
+
+
+def _documents_of_no_run(
+    problems: tuple[Problem, ...], argv: tuple[str, ...], *, csv: Path | None, html: Path | None, junit: Path | None
+) -> Iterator[tuple[Path, str]]:
+    """Yield each requested file for a run without a report, or the file of an earlier run would be taken for its."""
+    from toombos_cli.base.results import Case, Verdict
+    from toombos_cli.render import junit as junit_xml
+    from toombos_cli.render import load_csv, load_html
+    from toombos_cli.render.presentable import presentable
+
+    if csv is not None:
+        yield csv, load_csv.document(())
+    if html is not None:
+        yield html, load_html.not_run_document(problems, argv=argv)
+    if junit is not None:
+        said = "; ".join(": ".join(filter(None, (p.where, p.message))) for p in problems)
+        case = Case(name="requests", verdict=Verdict.ERROR, detail=presentable(said))
+        yield junit, junit_xml.document_of_cases((case,), suite="load")

@@ -128,7 +128,11 @@ def _further_help(manifest: Manifest) -> tuple[tuple[str, str], ...]:
 
 def _unusable(problem: str) -> Finding:
     return Finding(
-        id="plugins", title="checks from other packages", verdict=Verdict.ERROR, reason=f"cannot be used: {problem}"
+        id="plugins",
+        group="plugins",
+        title="checks from other packages",
+        verdict=Verdict.ERROR,
+        reason=f"cannot be used: {problem}",
     )
 
 

@@ -1,5 +1,6 @@
 """Build the report from the measurements: counts, distributions, series."""
 
+import os
 import platform
 import secrets
 from collections.abc import Iterable, Mapping
@@ -7,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+from toombos_cli import __version__
 from toombos_cli.base.redaction import Redactor
 from toombos_cli.base.text import one_line
 from toombos_cli.load.engine import hdr, histogram
@@ -15,7 +17,7 @@ from toombos_cli.load.engine.histogram import Buckets, Distribution
 from toombos_cli.load.engine.recorder import CENSORED, EndpointResult, EngineResult
 from toombos_cli.load.engine.request_bytes import header_values
 from toombos_cli.load.generator_check import judge_generator
-from toombos_cli.load.plan import LoadPlan
+from toombos_cli.load.plan import LoadPlan, LoadRequest
 from toombos_cli.load.report import (
     BaselineResult,
     Counts,
@@ -24,6 +26,7 @@ from toombos_cli.load.report import (
     LatencyReport,
     LatencySummary,
     LoadReport,
+    Machine,
     ObjectiveResult,
     PlanSummary,
     Point,
@@ -36,7 +39,7 @@ from toombos_cli.load.server_use import Observed
 
 _SHORTEST_SAMPLE_NS = 300_000_000  # CPU usage over a shorter interval means little
 _SAMPLE_CHARS = 200
-_PERCENTS = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0)
+_PERCENTS = (0.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0)
 
 
 def build_report(
@@ -57,7 +60,9 @@ def build_report(
         run=Run(
             id=secrets.token_hex(6),
             argv=argv,
+            version=__version__,
             host=platform.node(),
+            machine=this_machine(),
             started_at=(datetime.now(UTC) - timedelta(seconds=duration_s)).isoformat(timespec="milliseconds"),
             duration_s=duration_s,
             sending_s=outcome.sending_s,
@@ -72,6 +77,7 @@ def build_report(
         ok_rps=throughput_rps(outcome.endpoints, outcome, successes=True),
         sent_rps=outcome.sent_in_time / outcome.sending_s,
         status=count_statuses(outcome.endpoints),
+        failed_status=count_statuses(outcome.endpoints, failures=True),
         samples=_samples(plan, outcome.endpoints),
         errors=_errors(outcome.endpoints),
         unmet=_unmet(outcome.endpoints),
@@ -81,7 +87,10 @@ def build_report(
         generator=judge_generator(plan, outcome),
         slo=slo,
         baseline=baseline,
-        endpoints={result.name: _endpoint(result, outcome) for result in outcome.endpoints},
+        endpoints={
+            result.name: _endpoint(request, result, outcome)
+            for request, result in zip(plan.endpoints, outcome.endpoints, strict=True)
+        },
         notes=notes,
         distribution=_spectrum(distributions["response"].all),
     )
@@ -107,8 +116,22 @@ def _plan_summary(plan: LoadPlan) -> PlanSummary:
     )
 
 
-def _endpoint(result: EndpointResult, outcome: EngineResult) -> EndpointSummary:
+def this_machine() -> Machine:
+    """Return what the figures of a run depend on besides the target."""
+    import psutil
+
+    return Machine(
+        system=f"{platform.system()} {platform.release()} {platform.machine()}, Python {platform.python_version()}",
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory_bytes=psutil.virtual_memory().total,
+        load_1m=round(os.getloadavg()[0], 2),
+    )
+
+
+def _endpoint(request: LoadRequest, result: EndpointResult, outcome: EngineResult) -> EndpointSummary:
     return EndpointSummary(
+        method=request.method,
+        path=request.path,
         counts=count_requests([result]),
         throughput_rps=throughput_rps([result], outcome),
         ok_rps=throughput_rps([result], outcome, successes=True),
@@ -172,7 +195,7 @@ def _series(outcome: EngineResult) -> tuple[Point, ...]:
     step_s = outcome.timeline.interval_ns / 1e9
     points = []
     for index, interval in enumerate(outcome.timeline.intervals):
-        p50, p99 = histogram.percentiles(interval.response, (50, 99))
+        p50, p95, p99 = _measured(interval.response, (50, 95, 99))
         points.append(
             Point(
                 t=round(index * step_s, 3),
@@ -180,9 +203,10 @@ def _series(outcome: EngineResult) -> tuple[Point, ...]:
                 ok=interval.ok,
                 err=interval.err,
                 p50=p50,
+                p95=p95,
                 p99=p99,
                 inflight=interval.inflight,
-                lag_p99=histogram.percentiles(interval.lag, (99,))[0],
+                lag_p99=_measured(interval.lag, (99,))[0],
             )
         )
     return tuple(points)
@@ -277,12 +301,13 @@ def settled_counts(results: list[EndpointResult], outcome: EngineResult) -> Coun
     return replace(found, scheduled=found.scheduled - cut_off, censored=found.censored - cut_off)
 
 
-def count_statuses(results: list[EndpointResult]) -> dict[str, int]:
-    """Return the number of responses for each status, in ascending order of status."""
+def count_statuses(results: list[EndpointResult], *, failures: bool = False) -> dict[str, int]:
+    """Return the number of responses, or of those without success, for each status in ascending order."""
     found: dict[int, int] = {}
     for result in results:
-        for (status, _), latencies in result.by_status.items():
-            found[status] = found.get(status, 0) + histogram.count(latencies.service)
+        for answer, latencies in result.by_status.items():
+            if not (failures and answer.ok):
+                found[answer.status] = found.get(answer.status, 0) + histogram.count(latencies.service)
     return {str(status): count for status, count in sorted(found.items())}
 
 
@@ -310,10 +335,11 @@ def distributions_of(results: list[EndpointResult], connect: Buckets | None = No
 def _summary(distribution: Distribution) -> LatencySummary:
     """Return the figures of a distribution for the report."""
     everything = distribution.all
-    p50, p75, p90, p95, p99, p99_9, p99_99, top = histogram.percentiles(everything, _PERCENTS)
+    least, p50, p75, p90, p95, p99, p99_9, p99_99, top = _measured(everything, _PERCENTS)
     return LatencySummary(
         count=histogram.count(everything),
         censored=histogram.count(distribution.censored),
+        min=least,
         p50=p50,
         p75=p75,
         p90=p90,
@@ -322,9 +348,14 @@ def _summary(distribution: Distribution) -> LatencySummary:
         p99_9=p99_9,
         p99_99=p99_99,
         max=top,
-        mean=round(histogram.mean(everything), 1),
+        mean=round(histogram.mean(everything), 1) if everything else None,
         hdr_v2=hdr.encode_v2(everything),
     )
+
+
+def _measured(buckets: Buckets, percents: tuple[float, ...]) -> tuple[int | None, ...]:
+    """Return the percentiles, each None if there are no samples."""
+    return histogram.percentiles(buckets, percents) if buckets else (None,) * len(percents)
 
 
 def _spectrum(buckets: Mapping[int, int]) -> tuple[tuple[int, int], ...]:

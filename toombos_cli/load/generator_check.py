@@ -49,7 +49,7 @@ def judge_generator(plan: LoadPlan, outcome: EngineResult) -> Generator:
     reasons += _own_failures(outcome)
     return Generator(
         cpu_percent=round(cpu_percent, 1),
-        cpu_us_per_request=round(outcome.cpu_s * 1e6 / scheduled, 2) if scheduled else 0.0,
+        cpu_us_per_request=round(outcome.cpu_s * 1e6 / scheduled, 2) if scheduled else None,
         lag_p99_us=p99,
         lag_max_us=top,
         achieved_ratio=round(achieved, 4),

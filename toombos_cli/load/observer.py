@@ -1,15 +1,20 @@
 """Progress of a run, and its observer."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from toombos_cli.load.engine import histogram
+from toombos_cli.load.engine.histogram import Buckets
 from toombos_cli.load.engine.recorder import EngineResult, Recorder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """The progress of a run: counts so far, and rate and latencies (µs) over about the last second."""
+    """The progress of a run: counts and response times (µs) so far, and the rate over about the last second.
+
+    `recent` are the response times of that second, `failures` the failed requests by status or class of error.
+    """
 
     elapsed_s: float
     warming_up: bool
@@ -18,8 +23,9 @@ class Snapshot:
     failed: int
     inflight: int
     rate_rps: float
-    p50_us: int
-    p99_us: int
+    recent: Buckets
+    responses: Buckets
+    failures: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +44,6 @@ def snapshot(recorder: Recorder, now_ns: int, *, sent: int, inflight: int, warmi
     line = recorder.timeline
     window = line.intervals[-max(1, 1_000_000_000 // line.interval_ns) :]
     span_s = min(len(window) * line.interval_ns, now_ns - recorder.origin_ns) / 1e9
-    p50, p99 = histogram.percentiles(histogram.merged(interval.response for interval in window), (50, 99))
     return Snapshot(
         elapsed_s=(now_ns - recorder.origin_ns) / 1e9,
         warming_up=warming_up,
@@ -47,6 +52,37 @@ def snapshot(recorder: Recorder, now_ns: int, *, sent: int, inflight: int, warmi
         failed=sum(interval.err for interval in line.intervals),
         inflight=inflight,
         rate_rps=sum(interval.ok + interval.err for interval in window) / max(span_s, 1e-3),
-        p50_us=p50,
-        p99_us=p99,
+        recent=histogram.merged(interval.response for interval in window),
+        responses=dict(recorder.responses),
+        failures=_failures(recorder),
     )
+
+
+def summed(parts: Iterable[Snapshot]) -> Snapshot:
+    """Return the progress of several processes that run the same plan."""
+    first, *others = parts
+    for other in others:
+        first = Snapshot(
+            elapsed_s=max(first.elapsed_s, other.elapsed_s),
+            warming_up=first.warming_up or other.warming_up,
+            sent=first.sent + other.sent,
+            ok=first.ok + other.ok,
+            failed=first.failed + other.failed,
+            inflight=first.inflight + other.inflight,
+            rate_rps=first.rate_rps + other.rate_rps,
+            recent=histogram.merged((first.recent, other.recent)),
+            responses=histogram.merged((first.responses, other.responses)),
+            failures=dict(Counter(first.failures) + Counter(other.failures)),
+        )
+    return first
+
+
+def _failures(recorder: Recorder) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for tally in recorder.tallies:
+        for answer, latencies in tally.result.by_status.items():
+            if not answer.ok:
+                found[str(answer.status)] += histogram.count(latencies.service)
+        for failure, lost in tally.result.failures.items():
+            found[failure.error_class] += lost.count
+    return dict(found)

@@ -11,6 +11,16 @@ ObjectiveKind = Literal["latency", "error_rate", "rps", "ok_rps", "cpu", "rss"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """The machine that sent the load. `cores` are those this process may use; `load_1m` is the load average."""
+
+    system: str
+    cores: int
+    memory_bytes: int
+    load_1m: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """The identity of a run. `argv` is the command line without the values of headers and payloads.
 
@@ -21,7 +31,9 @@ class Run:
 
     id: str
     argv: tuple[str, ...]
+    version: str
     host: str
+    machine: Machine
     started_at: str
     duration_s: float
     sending_s: float
@@ -86,22 +98,23 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencySummary:
-    """Percentiles in microseconds, accurate to three digits. `censored` counts the samples that are lower bounds.
+    """Percentiles in microseconds, accurate to three digits; None without samples.
 
-    `hdr_v2` is the whole distribution as an HdrHistogram V2 blob.
+    `censored` counts the samples that are lower bounds. `hdr_v2` is the whole distribution as an HdrHistogram V2 blob.
     """
 
     count: int
     censored: int
-    p50: int
-    p75: int
-    p90: int
-    p95: int
-    p99: int
-    p99_9: int
-    p99_99: int
-    max: int
-    mean: float
+    min: int | None
+    p50: int | None
+    p75: int | None
+    p90: int | None
+    p95: int | None
+    p99: int | None
+    p99_9: int | None
+    p99_99: int | None
+    max: int | None
+    mean: float | None
     hdr_v2: str
 
 
@@ -135,16 +148,17 @@ class UnmetExpectation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One interval, starting at `t` seconds. Percentiles (µs) are accurate to 1.6 %."""
+    """One interval, starting at `t` seconds. Percentiles (µs) are accurate to 1.6 %, and None without samples."""
 
     t: float
     sent: int
     ok: int
     err: int
-    p50: int
-    p99: int
+    p50: int | None
+    p95: int | None
+    p99: int | None
     inflight: int
-    lag_p99: int
+    lag_p99: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,11 +194,11 @@ class Generator:
     """The load generator itself. `cpu_percent`: its mean while load was sent; 100 is one core for each process.
 
     `valid` is False if it was too busy or held up: its figures then describe itself as much as the target.
-    The lag is None if it was not measured.
+    What was not measured is None.
     """
 
     cpu_percent: float
-    cpu_us_per_request: float
+    cpu_us_per_request: float | None
     lag_p99_us: int | None
     lag_max_us: int | None
     achieved_ratio: float
@@ -197,6 +211,8 @@ class Generator:
 class EndpointSummary:
     """One request of the mix. `events` counts those of its streams."""
 
+    method: str
+    path: str
     counts: Counts
     throughput_rps: float
     ok_rps: float
@@ -221,13 +237,14 @@ class ObjectiveResult:
     """The verdict on one objective; `measured` is in the unit of `limit`, or None if nothing was measured.
 
     The unit is microseconds, a ratio 0..1, requests per second, percent of a core, or bytes. `distribution` is that of
-    a latency; `endpoint` is the request of the mix, or None for all of them.
+    a latency; `endpoint` is the request of the mix, or None for all of them; `server` is the watched server.
     """
 
     objective: str
     kind: ObjectiveKind
     distribution: str | None = None
     endpoint: str | None = None
+    server: str | None = None
     verdict: Verdict
     measured: float | None
     limit: float
@@ -280,6 +297,8 @@ class LoadReport(Report):
     sent_rps: float
     """Requests that were sent while load was sent, divided by that time."""
     status: dict[str, int]
+    failed_status: dict[str, int]
+    """The responses that were no successes, by status."""
     samples: dict[str, str]
     """For each status of 400 and above, the start of the first response body."""
     errors: tuple[ErrorGroup, ...]

@@ -242,6 +242,7 @@ def judge(objective: Objective, figures: Figures, server: ServerUse | None = Non
         kind=objective.kind,
         distribution=objective.distribution if objective.kind == "latency" else None,
         endpoint=objective.endpoint,
+        server=objective.server,
         verdict=verdict,
         measured=measured,
         limit=objective.limit,

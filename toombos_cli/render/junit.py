@@ -1,7 +1,7 @@
 """JUnit XML for any report with `cases()`."""
 
 from toombos_cli.base.errors import UsageError
-from toombos_cli.base.results import Report, Verdict
+from toombos_cli.base.results import Case, Report, Verdict
 from toombos_cli.render.console import write_document
 from toombos_cli.render.formats import Output
 from toombos_cli.render.presentable import presentable
@@ -15,11 +15,16 @@ def show(report: Report, output: Output, exit_code: int) -> None:
 
 def document(report: Report, *, suite: str) -> str:
     """Return the report's cases as JUnit XML, UTF-8 text. Raise UsageError for a report without cases."""
-    from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
-
     cases = presentable(report).cases()
     if cases is None:
         raise UsageError(f"{suite} has no JUnit output")
+    return document_of_cases(cases, suite=suite)
+
+
+def document_of_cases(cases: tuple[Case, ...], *, suite: str) -> str:
+    """Return these cases as JUnit XML, UTF-8 text."""
+    from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+
     kinds = {Verdict.FAIL: Failure, Verdict.ERROR: Error, Verdict.SKIP: Skipped}
     tests = TestSuite(f"toombos {suite}")
     for case in cases:

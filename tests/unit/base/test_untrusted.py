@@ -15,7 +15,6 @@ from tests.support.odd_texts import ODD_TEXTS
 from toombos_cli.base.plain_files import StrangeFileError, read_plain
 from toombos_cli.base.untrusted import (
     UntrustedError,
-    decode_file,
     decode_untrusted,
     decode_untrusted_toml,
 )
@@ -121,12 +120,12 @@ def test_a_file_cannot_be_decoded_that(make: Callable[[Path], object], tmp_path:
     path = tmp_path / "state.json"
     make(path)
     with pytest.raises((OSError, UntrustedError)):
-        decode_file(path, Item)
+        decode_untrusted(read_plain(path), Item)
 
 
 def test_a_link_is_followed_where_the_user_named_the_file(tmp_path: Path):
     _linked(tmp_path / "named.json")
-    assert decode_file(tmp_path / "named.json", Item, follows_link=True).status == "ok"
+    assert decode_untrusted(read_plain(tmp_path / "named.json", follows_link=True), Item).status == "ok"
 
 
 def test_a_file_that_is_too_long_is_not_read_whole(tmp_path: Path):

@@ -18,7 +18,7 @@ from toombos_cli.base.errors import OperationError
 from toombos_cli.load.engine.closed import ClosedLoop
 from toombos_cli.load.engine.open import OpenLoop
 from toombos_cli.load.engine.recorder import EngineResult
-from toombos_cli.load.observer import NOBODY, LoadObserver, Snapshot
+from toombos_cli.load.observer import NOBODY, LoadObserver, Snapshot, summed
 from toombos_cli.load.plan import LoadPlan
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -152,7 +152,7 @@ def _gather(members: list[_Member], on_snapshot: Callable[[Snapshot], None] | No
                 if member.pipe in ready:
                     _receive(member)
             if on_snapshot is not None and all(m.snapshot for m in members):
-                on_snapshot(_sum([m.snapshot for m in members if m.snapshot]))
+                on_snapshot(summed(m.snapshot for m in members if m.snapshot))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -170,18 +170,3 @@ def _receive(member: _Member) -> None:
         member.snapshot = message
     elif isinstance(message, EngineResult):
         member.outcome = message
-
-
-def _sum(parts: list[Snapshot]) -> Snapshot:
-    """Return the progress of the whole fleet; percentiles are those of the worst process."""
-    return Snapshot(
-        elapsed_s=max(p.elapsed_s for p in parts),
-        warming_up=any(p.warming_up for p in parts),
-        sent=sum(p.sent for p in parts),
-        ok=sum(p.ok for p in parts),
-        failed=sum(p.failed for p in parts),
-        inflight=sum(p.inflight for p in parts),
-        rate_rps=sum(p.rate_rps for p in parts),
-        p50_us=max(p.p50_us for p in parts),
-        p99_us=max(p.p99_us for p in parts),
-    )

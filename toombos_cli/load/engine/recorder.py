@@ -277,6 +277,8 @@ class Recorder:
         self.failed = 0
         self.censored: Buckets = defaultdict(int)
         self.timeline = Timeline()
+        self.responses: Buckets = {}
+        """All response times so far, as coarse as in the timeline."""
         self.lag_total: Buckets = {}
         self._sent = 0
         self._last_cut_ns = origin_ns
@@ -312,8 +314,11 @@ class Recorder:
                     interval.err += answered
                 for buckets in (cells.alike, cells.service, cells.response, cells.first_byte):
                     buckets.clear()
+        coarse: Buckets = {}
         for bucket, count in responses.items():
-            histogram.add(interval.response, {histogram.coarse_bucket_of(bucket): count})
+            histogram.add(coarse, {histogram.coarse_bucket_of(bucket): count})
+        histogram.add(interval.response, coarse)
+        histogram.add(self.responses, coarse)
         for bucket, count in self.lag.items():
             histogram.add(interval.lag, {histogram.coarse_bucket_of(bucket): count})
         histogram.add(self.lag_total, self.lag)

@@ -13,7 +13,7 @@ from toombos_cli.render.verdicts import print_verdict, word
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from toombos_cli.load.report import BaselineResult, LatencySummary, LoadReport
+    from toombos_cli.load.report import BaselineResult, LatencySummary, LoadReport, PlanSummary
 
 _COLUMNS = {"p50": 0, "p75": 1, "p90": 3, "p95": 0, "p99": 0, "p99_9": 4, "max": 0, "mean": 2}
 """The latency columns, each with the rank in which it is dropped."""
@@ -26,7 +26,7 @@ def show(report: "LoadReport", output: Output) -> None:
     """Print the whole result on stdout."""
     out = output.stdout
     print_verdict(out, report.verdict, sentence(report))
-    out.print(_plan(report))
+    out.print(f"target     {plan_text(report.plan)}")
     out.print(_throughput(report))
     _latencies(report, out)
     if report.status:
@@ -90,15 +90,17 @@ def sentence(report: "LoadReport") -> str:
     return text
 
 
-def milliseconds(value_us: float) -> str:
-    """Format a latency in milliseconds with three significant digits."""
+def milliseconds(value_us: float | None) -> str:
+    """Format a latency in milliseconds with three significant digits; `-` if nothing was measured."""
+    if value_us is None:
+        return "-"
     value = value_us / 1000
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _plan(report: "LoadReport") -> str:
-    plan = report.plan
-    words = ["target    ", plan.url]
+def plan_text(plan: "PlanSummary") -> str:
+    """Return the target and the requested load in one line."""
+    words = [plan.url]
     if plan.mode == "closed":
         words.append(f"- closed loop, {plan.connections} connections")
     elif plan.rate is not None:
@@ -199,7 +201,9 @@ def _servers(report: "LoadReport", console: "Console") -> None:
 
 def _show_generator(report: "LoadReport", output: Output) -> None:
     generator = report.generator
-    text = f" CPU {generator.cpu_percent:.0f} %, {generator.cpu_us_per_request:.1f} µs a request"
+    text = f" CPU {generator.cpu_percent:.0f} %"
+    if generator.cpu_us_per_request is not None:
+        text += f", {generator.cpu_us_per_request:.3g} µs/request"
     if generator.lag_p99_us is not None and generator.lag_max_us is not None:
         text += (
             f", late by {milliseconds(generator.lag_p99_us)} ms (p99), {milliseconds(generator.lag_max_us)} ms (max)"
