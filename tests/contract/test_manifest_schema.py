@@ -149,7 +149,10 @@ WHOLE: dict[str, Any] = {
         "rules": [{"name": "x", "expr": "x", "summary": "x"}],
         "panels": [{"title": "x", "expr": "x"}],
     },
-    "diagnose": {"known": [{"id": "shop.flux", "pattern": "flux is low", "cause": "x", "advice": "x"}]},
+    "diagnose": {
+        "silence": ["dns", {"id": "net.bind:web", "reason": "x"}],
+        "known": [{"id": "shop.flux", "pattern": "flux is low", "cause": "x", "advice": "x"}],
+    },
     "schedule": {"j": {"command": ["x"], "at": "02:00"}},
 }
 """A valid manifest with one table of each kind."""

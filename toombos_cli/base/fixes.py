@@ -14,7 +14,7 @@ _named_project: Path | None = None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """A change of one line of a settings file; `line` is None for a line that is appended."""
+    """A change of a settings file; `line` is None for one that appends a line, or changes all of them alike."""
 
     path: str
     line: int | None
@@ -27,7 +27,8 @@ class Fix:
     """A way to repair a fault: a program to run, an edit of a settings file, a line for the user's shell, or advice.
 
     Exactly one of the four is set; `command`, `edit`, `shell` and `advice` of this module create them. A `safe` fix
-    does no harm here. `undo` is the command that reverts it, None if there is none.
+    does no harm here; an edit that is not safe replaces something that may be meant, so a person is asked for each.
+    `undo` is the command that reverts it, None if there is none.
     """
 
     argv: tuple[str, ...] = ()
@@ -70,9 +71,9 @@ def command(*argv: str, safe: bool = False, undo: str | None = None) -> Fix:
     return Fix(argv=argv, safe=safe, undo=undo)
 
 
-def edit(path: Path, line: int | None, shell: str, *, undo: str | None = None) -> Fix:
-    """Return a fix that changes one line of a settings file. It is safe: `diagnose --fix` copies the file first."""
-    return Fix(edit=Edit(path=str(path), line=line, shell=shell), safe=True, undo=undo)
+def edit(path: Path, line: int | None, shell: str, *, undo: str | None = None, safe: bool = True) -> Fix:
+    """Return a fix that changes one line of a settings file, or adds one; `diagnose --fix` copies the file first."""
+    return Fix(edit=Edit(path=str(path), line=line, shell=shell), safe=safe, undo=undo)
 
 
 def shell(line: str, *, undo: str | None = None) -> Fix:

@@ -13,10 +13,13 @@ from toombos_cli.cli.invocation import Invocation, command
 from toombos_cli.cli.output_files import prepare_output, write_output
 
 if TYPE_CHECKING:
+    from toombos_cli.base.fixes import Fix
     from toombos_cli.diagnose.report import FixOutcome
     from toombos_cli.diagnose.run import Diagnosis, FindingFilter
 
 _REPORTS = "Other reports"
+_MOST_FIXES = 40
+"""In one run, in case each fix only moves the fault."""
 
 
 @command
@@ -144,11 +147,17 @@ def _diagnose(invocation: Invocation, selection: "FindingFilter") -> "Diagnosis"
 
 
 def _fixed(invocation: Invocation, found: "Diagnosis", selection: "FindingFilter", *, ask: bool) -> "Diagnosis":
-    """Run the safe fixes and return a new diagnosis; without any, return the same one."""
+    """Run the safe fixes one by one, diagnosing again after each, and return the last diagnosis.
+
+    What one fix changes may be what the next one was planned for, so each plan serves for one fix alone.
+    """
     from toombos_cli.diagnose.fixes import run_fix, runnable
 
     done: list[FixOutcome] = []
-    for root, fix in runnable(found.report):
+    seen: set[Fix] = set()
+    while left := [one for one in runnable(found.report, ask=ask) if one[1] not in seen][: _MOST_FIXES - len(seen)]:
+        root, fix = left[0]
+        seen.add(fix)
         invocation.stderr.print(f"{root.id}: {root.reason}", soft_wrap=True)
         invocation.stderr.print(f"  {fix}", style="cyan", soft_wrap=True)
         if ask and not _agreed():
@@ -158,10 +167,8 @@ def _fixed(invocation: Invocation, found: "Diagnosis", selection: "FindingFilter
         invocation.stderr.print(f"  {word}", soft_wrap=True)
         if done[-1].undo:
             invocation.stderr.print(f"  to undo it: {done[-1].undo}", style="dim", soft_wrap=True)
-    if not done:
-        return found
-    again = _diagnose(invocation, selection)
-    return replace(again, report=replace(again.report, fixes=tuple(done)))
+        found = _diagnose(invocation, selection)
+    return replace(found, report=replace(found.report, fixes=tuple(done)))
 
 
 def _agreed() -> bool:

@@ -18,6 +18,7 @@ from toombos_cli.diagnose.facts import FACTS, SETTINGS
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError, LiveFacts
 from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.roots import fold, root_findings
+from toombos_cli.diagnose.silence import SILENCE_ID, silenced, unknown_silences
 from toombos_cli.manifest.model import Manifest
 
 _GUIDES = ("docs/dry-run-guide.md", "docs/monitoring-runbook.md")
@@ -66,8 +67,10 @@ def judge(
     needed = _with_causes(checks, wanted)
     found = tuple(f for check in needed for f in replace(check, run=partial(_found, check)).findings(facts))
     found += tuple(_unusable(problem) for problem in problems)
+    found = tuple(silenced(finding, facts.manifest.diagnose.silenced) for finding in found)
+    found += tuple(unknown_silences(facts.manifest, checks))
     folded = fold(tuple(redactor.value(finding) for finding in found), needed, facts.manifest.services)
-    ids = {check.id for check in wanted} | {"plugins"}
+    ids = {check.id for check in wanted} | {"plugins", SILENCE_ID}
     shown = tuple(f for f in folded if f.id in ids and (not services or not f.service or f.service in services))
     roots = root_findings(shown, needed)
     return DiagnoseReport(

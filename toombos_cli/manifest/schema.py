@@ -40,6 +40,7 @@ _HEADINGS = {
     "Monitoring": "[monitoring]",
     "AlertRule": "[[monitoring.rules]]",
     "Panel": "[[monitoring.panels]]",
+    "Diagnose": "[diagnose]",
     "KnownLine": "[[diagnose.known]]",
     "Job": "[schedule.NAME]",
 }

@@ -58,10 +58,12 @@ __all__ = [
     "open_pidfd",
     "pid_namespace",
     "process_table",
+    "read_environment",
     "read_row",
     "real_uid",
     "send_signal",
     "shown_command",
+    "tag_in",
     "unix_sockets",
     "waits_for_child",
     "working_directory",
@@ -79,6 +81,7 @@ lock_holders = _system.lock_holders
 open_file = _system.open_file
 open_pidfd = _system.open_pidfd
 pid_namespace = _system.pid_namespace
+read_environment = _system.read_environment
 read_row = _system.read_row
 waits_for_child = _system.waits_for_child
 

@@ -10,14 +10,12 @@ _MOST_FILES = 2000
 _MOST_BYTES = 512 * 1024
 _NOT_SOURCES = {"node_modules", "venv", "env", "site-packages", "run", "logs", "data", "backups", "build", "dist"}
 _SETTINGS = re.compile(r"\bBaseSettings\b")
+# What pydantic 2 still reads (class Config, @validator) is no fault, although it is deprecated.
 _SPELLINGS = (
     (
         re.compile(r"^\s*from\s+pydantic\s+import\s+[^#\n]*\bBaseSettings\b"),
         "it as: from pydantic_settings import ...",
     ),
-    (re.compile(r"^\s*@(?:pydantic\.)?validator\("), "@field_validator(...)"),
-    (re.compile(r"^\s*@(?:pydantic\.)?root_validator\b"), "@model_validator(mode=...)"),
-    (re.compile(r"^\s+class\s+Config\s*[:(]"), "model_config = SettingsConfigDict(...)"),
     (re.compile(r"\bField\([^)\n]*\benv\s*="), "Field(validation_alias=...)"),
 )
 

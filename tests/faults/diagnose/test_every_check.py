@@ -81,6 +81,13 @@ def each_operation(**changes: Any) -> Callable[[Values, float], None]:
     return change
 
 
+def succeeded_since(values: Values, now: float) -> None:
+    logged("generator", "ERROR Internal Server Error: /ht/")(values, now)
+    entries = values["logs"]["generator"]["entries"]
+    success = {"offset": 9, "error": False, "text": 'INFO "GET /ht/ HTTP/1.1" 200 9'}
+    entries.append(entries[-1] | success)
+
+
 def firewall(values: Values, now: float) -> None:
     port = values["system"]["services"]["crm"]["holder"]["port"]
     values["network"].update(firewall=[f"tcp dport {port} drop"], firewall_skipped="")
@@ -110,9 +117,47 @@ def durations(path: str, *buckets: tuple[str, int]) -> str:
 SLOW = durations("/x", ("2", 10), ("5", 99), ("+Inf", 100))
 HELD = {"host": "127.0.0.1", "port": 9, "pid": 99, "command": "other", "suspended": False}
 
+GROUP = {"path": "/sys/fs/cgroup/x", "limit_bytes": 100, "used_bytes": 99, "kills": 1}
+CERTIFICATE = {"service": "crm", "subject": "CN=x", "serial": "1", "begins_at": 0.0, "ends_at": 1.0}
+WRITER = {"pid": 7, "who": "python import.py"}
+
+
+def redis(refusal: str = "", variable: str = "", **info: str) -> Callable[[Values, float], None]:
+    found = {
+        "service": "crm",
+        "host": "127.0.0.1",
+        "port": 6379,
+        "refusal": refusal,
+        "variable": variable,
+        "info": info,
+    }
+    return put("redis", [found])
+
+
+def process(**changes: Any) -> Callable[[Values, float], None]:
+    return lambda values, now: values["kernel"]["crm"]["processes"][0].update(changes)
+
+
 WORDS = "in words that no program knows"
 
 ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
+    "a service leaks descriptors": (process(open_files=1000, soft_limit=1024), "proc.descriptors", "fail"),
+    "a service has used many descriptors": (process(open_files=900, soft_limit=1024), "proc.descriptors", "warn"),
+    "a debugger holds a service": (process(state="t", tracer=7), "proc.traced", "fail"),
+    "a service is stuck in the kernel": (process(state="D", waits_in="nfs_wait"), "proc.waiting", "warn"),
+    "a service does not collect its children": (process(zombies=50), "proc.zombies", "warn"),
+    "a service's directory is gone": (process(directory="/gone"), "proc.removed", "fail"),
+    "a service's library was replaced": (process(libraries=["/etc/passwd"]), "proc.removed", "warn"),
+    "a service has an older variable": (put("kernel.crm.changed", ["COLOUR"]), "proc.environment", "warn"),
+    "a control group is full": (put("kernel.crm.memory", GROUP), "res.group", "warn"),
+    "a file system is read-only": (both(put("places.0.read_only", True), put("places.0.written", True)), "res.places", "fail"),
+    "a certificate has expired": (put("certificates", [CERTIFICATE]), "tls.dates", "fail"),
+    "a transaction is not ended": (put("database.0.holders", [WRITER]), "db.locks", "warn"),
+    "Redis rejects the password": (redis("-WRONGPASS", "CACHE_URL"), "redis.password", "fail"),
+    "Redis is full": (redis(maxmemory="100", used_memory="99", maxmemory_policy="noeviction"), "redis.memory", "fail"),
+    "Redis has become a replica": (redis(role="slave", master_host="h", master_port="1"), "redis.role", "fail"),
+    "Redis cannot save": (redis(rdb_last_bgsave_status="err"), "redis.saves", "fail"),
+    "Redis has too many clients": (redis(connected_clients="99", maxclients="100"), "redis.clients", "warn"),
     "the disk is full": (put("machine.disk_free_bytes", 1), "res.disk", "fail"),
     "there are no free inodes": (put("machine.inodes_free", 1), "res.disk", "fail"),
     "little memory is available": (put("machine.memory_available_bytes", 2_000_000_000), "res.memory", "warn"),
@@ -236,6 +281,15 @@ HISTORY = {
         durations("/ready", ("2", 10), ("+Inf", 100)) + durations("/x", ("2", 100), ("+Inf", 100)).partition("\n")[2],
     ),
     "a few keys were wrong": logged("generator", "WARNING Invalid API key", error=False),
+    "a request that failed has succeeded since": succeeded_since,
+    "a Redis that evicts is full": redis(maxmemory="100", used_memory="99", maxmemory_policy="allkeys-lru"),
+    "a Redis reports to nobody without a password": redis("-NOAUTH Authentication required."),
+    "a service runs under a debugger and goes on": process(state="S", tracer=7),
+    "a service has two ended children": process(zombies=2),
+    "a control group has room": put("kernel.crm.memory", GROUP | {"used_bytes": 50}),
+    "a directory that nobody writes is read-only": both(
+        put("places.0.read_only", True), put("places.0.written", False)
+    ),
     "the service was busy for a moment": put("machine.service_cpu_percent.generator", 99.0),
     "the machine is busy": put("machine.cpu_ratio", 1.0),
     "the service restarted only twice": lambda values, now: (
@@ -252,6 +306,19 @@ def test_past_or_harmless_events_are_not_faults(row: str, healthy: tuple[Manifes
     HISTORY[row](values, now)
     report = judge(SavedFacts(manifest, values, now=now), CHECKS, CHECKS, Redactor())
     assert [(f.id, f.reason) for f in report.root_findings] == []
+
+
+def test_what_several_services_say_about_another_is_one_root(healthy: tuple[Manifest, Values, float]):
+    manifest, values, now = healthy
+    values = copy.deepcopy(values)
+    port = values["system"]["services"]["crm"]["holder"]["port"]
+    refused = f"ERROR redis.exceptions.ConnectionError: Error 111 connecting to 127.0.0.1:{port}. Connection refused."
+    for name in ("generator", "platform"):
+        logged(name, refused)(values, now)
+    report = judge(SavedFacts(manifest, values, now=now), CHECKS, CHECKS, Redactor())
+    (root,) = report.root_findings
+    assert (root.id, root.service) == ("log.network", "crm")
+    assert [f.explained_by for f in report.findings if f.id == "log.network" and f is not root] == ["log.network"]
 
 
 def test_an_error_count_says_how_exact_it_is(healthy: tuple[Manifest, Values, float]):

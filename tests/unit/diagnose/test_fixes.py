@@ -71,6 +71,29 @@ def test_an_edit_keeps_a_copy_that_can_undo_it(tmp_path):
     assert env.read_text() == "A=1\n"
 
 
+def test_copies_of_the_same_second_have_names_of_their_own(tmp_path):
+    env = tmp_path / ".env"
+    env.write_text("A=1\n")
+    for number in range(1, 6):
+        fix = fixes.edit(env, 1, f"sed -i s/{number}/{number + 1}/ '{env}'")
+        assert run_fix(fail("wrong", fix=fix), fix, tmp_path, Redactor()).exit_code == 0
+    assert sorted(copy.read_text() for copy in tmp_path.glob(".env.bak-*")) == [f"A={n}\n" for n in range(1, 6)]
+
+
+def test_an_edit_that_changes_nothing_has_failed(tmp_path):
+    env = tmp_path / ".env"
+    env.write_text("A=1\n")
+    fix = fixes.edit(env, 1, f"sed -i s/2/3/ '{env}'")
+    result = run_fix(fail("wrong", fix=fix), fix, tmp_path, Redactor())
+    assert (result.exit_code, "changed nothing" in result.output) == (1, True)
+
+
+def test_an_edit_that_may_replace_what_is_meant_is_run_only_if_a_person_agrees():
+    fix = fixes.edit(PROJECT / ".env", 3, "sed -i -E 3s/a/b/ /srv/shop/.env", safe=False)
+    assert runnable(report(fix)) == ()
+    assert [found for _, found in runnable(report(fix), ask=True)] == [fix]
+
+
 def test_words_that_a_shell_would_split_are_quoted():
     fix = toombos(Path("/srv/my shop; rm -rf $HOME"), "start")
     assert fix.command == "toombos --project '/srv/my shop; rm -rf $HOME' start"

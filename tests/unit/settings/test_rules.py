@@ -3,6 +3,7 @@
 The text of a row is appended to a `.env` in dry-run mode, so its first line is line 3.
 """
 
+import re
 import subprocess
 
 import pytest
@@ -53,7 +54,7 @@ APPENDED = {
     "CR LF": ("portability", "LOG_LEVEL=INFO\r\n", "warn", 3, "keeps the CR"),
     "misspelt name": ("extra", "LOG_LEVLE=DEBUG\n", "fail", 3, "did you mean LOG_LEVEL?"),
     "name in another case": ("extra", "log_level=DEBUG\n", "fail", 3, "log_level differs from LOG_LEVEL only in case"),
-    "unknown name": ("extra", "ZZYZX=1\n", "warn", 3, "unknown name ZZYZX"),
+    "name with a letter too many": ("extra", "LOG_LEVELL=DEBUG\n", "fail", 3, "did you mean LOG_LEVEL?"),
     "name that only the environment can set": ("extra", "TOOMBOS_DEBUG=1\n", "warn", 3, "has no effect in .env"),
     "document without its URL": ("missing", "LIVING_DOC_TYPE=url\n", "fail", 3, "LIVING_DOC_URL is required with"),
     "not a whole number": ("types", "TOOMBOS_X=1\nMOCK_SEED=maybe\n", "fail", 4, "is not a whole number"),
@@ -118,6 +119,36 @@ def test_a_line_has_a_finding(configured: Project, rule, text, verdict, line, wo
     assert finding.evidence[0].source == str(configured.env)
     assert finding.evidence[0].line == line
     assert finding.fix
+
+
+UNDESCRIBED = {
+    "an unknown name": "ZZYZX=1\n",
+    "a secret of another program": "STRIPE_SECRET_KEY=Vb8Qn3Wm6Ez1Xc5Rv9Ty2Ui7Op4As0DfGh\n",
+    "a name that shares its first word with a described one": "CRM_API_TOKEN=x\n",
+    "a numbered name": "API_KEY2=x\n",
+    "a name like one that the file sets as well": "MOCK_SEED=1\nMOCK_SEEDS=2\n",
+}
+
+
+@pytest.mark.parametrize("text", UNDESCRIBED.values(), ids=UNDESCRIBED)
+def test_a_name_that_no_table_describes_is_information_without_a_fix(configured: Project, text: str):
+    configured.write(SAFE + text)
+    found = configured.findings()["extra"]
+    assert [(f.verdict, f.fix) for f in found] == [(Verdict.PASS, None)]
+    assert "described by no [environment] table" in found[0].reason
+
+
+@pytest.mark.parametrize(("rule", "text"), [(r, t) for r, t, *_ in APPENDED.values()], ids=APPENDED.keys())
+def test_no_fix_shortens_the_file_or_loses_a_value_that_it_does_not_replace(configured: Project, rule, text):
+    configured.write(SAFE + text)
+    before = configured.env.read_text().splitlines()
+    for finding in configured.findings()[rule]:
+        if finding.fix and finding.fix.edit:
+            subprocess.run(["bash", "-euc", finding.fix.command], check=True, cwd="/", stdin=subprocess.DEVNULL)
+            if finding.fix.safe:
+                names = {line.partition("=")[0].strip() for line in before if "=" in line}
+                assert all(re.search(rf"(?m)^{re.escape(name)}\s*=", configured.env.read_text()) for name in names)
+    assert len(configured.env.read_text().splitlines()) >= len(before)
 
 
 @pytest.mark.parametrize(("rule", "text"), [(r, t) for r, t, *_ in APPENDED.values()], ids=APPENDED.keys())
@@ -399,13 +430,15 @@ def test_missing_and_unknown_names_of_the_example_are_reported(configured: Proje
 
     assert "ENVIRONMENT" in reasons[0]
     assert "LOG_LEVEL" not in reasons[0]
-    assert reasons[1] == ".env.example lists NO_SUCH_NAME, which no service reads"
+    assert reasons[1] == ".env.example also lists NO_SUCH_NAME"
 
 
 def test_settings_written_for_pydantic_1_are_reported_with_their_lines(configured: Project):
     source = configured.path / "app" / "config.py"
     source.parent.mkdir()
-    source.write_text("from pydantic import BaseSettings\n\nclass S(BaseSettings):\n    class Config:\n        pass\n")
+    source.write_text(
+        "from pydantic import BaseSettings, Field\n\nclass S(BaseSettings):\n    a: str = Field('', env='B')\n"
+    )
     (configured.path / ".venv").mkdir()
     (configured.path / ".venv" / "x.py").write_text("from pydantic import BaseSettings\n")
 

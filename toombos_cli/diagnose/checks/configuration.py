@@ -4,12 +4,17 @@ from collections.abc import Iterator
 from functools import partial
 
 from toombos_cli.base.findings import Check, Finding
+from toombos_cli.base.results import Verdict
+from toombos_cli.diagnose.checks.places import behind_a_read_only_place
 from toombos_cli.diagnose.facts.configuration import CONFIGURATION
 from toombos_cli.diagnose.facts.source import Facts
 
 
 def _run(rule: str, facts: Facts) -> Iterator[Finding]:
-    yield from (finding for finding in facts.get(CONFIGURATION) if finding.id == rule)
+    for finding in facts.get(CONFIGURATION):
+        if finding.id == rule:
+            wrong = rule == "dsn" and finding.verdict is Verdict.FAIL
+            yield behind_a_read_only_place(facts, finding) if wrong else finding
 
 
 def _checks() -> Iterator[Check[Facts]]:

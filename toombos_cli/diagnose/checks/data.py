@@ -59,6 +59,7 @@ def answers(facts: Facts) -> Iterator[Finding]:
     """Services describe their responses: any response matches an empty schema."""
     probes = facts.get(PROBES)
     judged = [name for name, found in probes.items() if found.operations]
+    tested = [(step.service, step.method, step.path) for step in facts.manifest.smoke if step.json_schema is not False]
     unreadable = {name: p.openapi for name, p in probes.items() if p.openapi and p.openapi.cause is Cause.UNREADABLE}
     if not judged and not unreadable:
         yield skip("no running service publishes an OpenAPI document")
@@ -72,17 +73,24 @@ def answers(facts: Facts) -> Iterator[Finding]:
         )
     for name in judged:
         vague = [f"{o.method} {o.path}" for o in probes[name].operations if not o.described]
-        if vague:
+        relied_on = [
+            f"{o.method} {o.path}"
+            for o in probes[name].operations
+            if not o.described and any(s == name and _fits(o, method, path) for s, method, path in tested)
+        ]
+        if relied_on:
             yield warn(
-                f"{name} does not describe the responses of {', '.join(vague[:5])}",
+                f"{name} does not describe the responses of {', '.join(relied_on[:5])}",
                 Evidence(
                     source=f"{facts.manifest.services[name].url}{facts.manifest.services[name].openapi}",
                     text="schema {}",
                 ),
                 service=name,
-                cause="a response of any shape would pass",
-                fix=advice("give the routes a response model"),
+                cause="a response of any shape passes the smoke test",
+                fix=advice("give the routes a response model, or say json_schema = false in the [[smoke]] step"),
             )
+        elif vague:
+            yield ok(f"{name} does not describe the responses of {len(vague)} operations", service=name)
         else:
             yield ok(f"{name} describes the responses of {len(probes[name].operations)} operations", service=name)
 

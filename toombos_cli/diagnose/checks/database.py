@@ -97,6 +97,31 @@ def ping(facts: Facts, found: DatabaseFacts) -> Iterator[Finding]:
         yield ok(f"{found.url} answers")
 
 
+@_each
+def locks(facts: Facts, found: DatabaseFacts) -> Iterator[Finding]:
+    """Nobody holds a lock for which others wait."""
+    for holder in found.holders:
+        if found.path:
+            whose = holder.service or f"pid {holder.pid}"
+            yield warn(
+                f"{whose} ({holder.who}) has held the write lock of {found.path} for more than a second",
+                _at(found),
+                service=_user(found),
+                cause="nobody else can write meanwhile (database is locked): a transaction that is not ended",
+                fix=toombos(facts.manifest.project, "restart", holder.service)
+                if holder.service
+                else advice(f"let it end its transaction, or end it: kill {holder.pid}"),
+            )
+        else:
+            yield warn(
+                f"{holder.waiting} sessions of {found.name} wait for a lock of session {holder.pid} ({holder.who})",
+                _at(found),
+                service=_user(found),
+                cause="its transaction has changed what they want to change, and is not ended",
+                fix=advice(f"let it end its transaction, or end it in psql: select pg_terminate_backend({holder.pid})"),
+            )
+
+
 def _without_server(found: DatabaseFacts) -> str:
     if not found.kind:
         return "no database server is configured"
@@ -144,7 +169,10 @@ def pool(facts: Facts, found: DatabaseFacts) -> Iterator[Finding]:
             _at(found),
             service=_user(found),
             cause="new connections will be refused",
-            fix=advice("lower DATABASE_POOL_SIZE of the services, or raise max_connections of the server"),
+            fix=advice(
+                "see who holds them: select application_name, state, count(*) from pg_stat_activity group by 1, 2; "
+                "let the clients keep fewer, or raise max_connections of the server"
+            ),
         )
     else:
         yield ok(told)
@@ -167,12 +195,13 @@ CHECKS = (
         follows=("load", "dsn", "types", "dns"),
     ),
     Check(id="db.perm", title="the database can be written", group=_GROUP, run=permission, follows=("dsn", "res.disk")),
+    Check(id="db.locks", title="nobody waits for a lock", group=_GROUP, run=locks, follows=("db.service",)),
     Check(
         id="db.ping",
         title="the database answers",
         group=_GROUP,
         run=ping,
-        follows=("dsn", "types", "db.service", "db.perm", "res.disk"),
+        follows=("dsn", "types", "db.service", "db.perm", "db.locks", "res.disk"),
     ),
     Check(
         id="db.pool",

@@ -9,6 +9,7 @@ from toombos_cli.base.text import one_line
 from toombos_cli.diagnose.checks.context import wanted
 from toombos_cli.diagnose.checks.log_evidence import in_its_log
 from toombos_cli.diagnose.checks.network import NOT_REACHED
+from toombos_cli.diagnose.checks.redis import STORES
 from toombos_cli.diagnose.facts.machine import MACHINE
 from toombos_cli.diagnose.facts.probes import PROBES, Probe, ServiceProbes
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
@@ -197,12 +198,15 @@ STATUS = (
         run=status,
         follows=(
             *NOT_REACHED,
+            "tls.dates",
             "net.proxy",
             "res.disk",
             "res.memory",
             "db.service",
             "db.perm",
             "db.ping",
+            "db.locks",
+            *STORES,
             "mock",
             "http.status",
         ),
@@ -223,6 +227,7 @@ SPEED = (
             "res.load",
             "res.pressure",
             "db.ping",
+            "db.locks",
             "perf.latency",
             "net.mock_urls",
         ),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from toombos_cli.diagnose.checks.later_success import has_succeeded_since
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry, LogFacts
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
@@ -75,6 +76,7 @@ def ended(found: ServiceFacts) -> bool:
     return found.phase in broken and found.failure_kind in _OF_ITS_PROCESS
 
 
+@lru_cache(maxsize=256)
 def current(facts: Facts, name: str) -> tuple[LogEntry, ...]:
     """Return the relevant lines of the service's present life, or of its last one if it was ended, in their order."""
     found, log = facts.get(SYSTEM).services[name], facts.get(LOGS)[name]
@@ -111,6 +113,12 @@ def _keeps_ending(facts: Facts, found: ServiceFacts) -> bool:
     recent = [restart for restart in found.restarts if facts.now - restart.at < RECENT_S]
     is_starting = found.phase == Phase.STARTING and bool(recent)
     return found.runs and (is_starting or len(recent) >= facts.manifest.monitoring.thresholds.restarts)
+
+
+@lru_cache(maxsize=256)
+def with_last_words(facts: Facts, name: str) -> tuple[LogEntry, ...]:
+    """Return the relevant lines of a service's log and all of the last ones, in their order."""
+    return tuple(_with_last_words(facts.get(LOGS)[name]))
 
 
 def _with_last_words(log: LogFacts) -> list[LogEntry]:
@@ -204,6 +212,10 @@ def _culprit(facts: Facts, name: str, named: str) -> str:
 
 def is_over(facts: Facts, one: Told) -> bool:
     """Return whether a later line of the log, or the connection that failed, shows that the problem is over."""
+    if not ended(facts.get(SYSTEM).services[one.logged_by]) and has_succeeded_since(
+        with_last_words(facts, one.logged_by), one.entry
+    ):
+        return True
     if one.known is None:
         return False
     if one.known.over:

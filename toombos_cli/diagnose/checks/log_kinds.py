@@ -4,14 +4,16 @@ Older lines are ignored: they neither warn nor explain. A later success of the s
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
-from toombos_cli.base.findings import Check, Evidence, Finding, ok, skip, warn
+from toombos_cli.base.findings import WRONG, Check, Evidence, Finding, ok, skip, warn
 from toombos_cli.diagnose.checks.context import at, start
 from toombos_cli.diagnose.checks.known_fixes import cause_of, fix_of
 from toombos_cli.diagnose.checks.log_evidence import DATED, Told, cause_id, ended, is_over, message, own_cause, told
 from toombos_cli.diagnose.checks.network import NOT_REACHED
+from toombos_cli.diagnose.checks.redis import STORES
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
@@ -29,14 +31,27 @@ def _find(kind: LineKind | None, facts: Facts) -> Iterator[Finding]:
         yield from (
             skip(f"known lines of another package cannot be used: {problem}") for problem in of_other_packages()[1]
         )
+    named: set[str] = set()
     for name in facts.get(LOGS):
         lines = [one for one in told(facts, name) if one.kind is kind]
         for service in dict.fromkeys(one.service for one in lines):
-            yield from _about(facts, name, [one for one in lines if one.service == service])
+            for finding in _about(facts, name, [one for one in lines if one.service == service]):
+                yield _told_once(finding, kind, named) if service != name else finding
+
+
+def _told_once(finding: Finding, kind: LineKind | None, named: set[str]) -> Finding:
+    """Return what one service says about another, explained by the first that said the same of it."""
+    if finding.verdict not in WRONG or finding.explained_by:
+        return finding
+    if finding.service in named:
+        return replace(finding, explained_by=f"log.{kind or 'errors'}:{finding.service}")
+    named.add(finding.service)
+    return finding
 
 
 def _about(facts: Facts, name: str, lines: list[Told]) -> Iterator[Finding]:
     """Yield the finding about lines of one kind, in the log of one service, that are about the same service."""
+    lines = [one for one in lines if not is_over(facts, one)] or lines
     newest = lines[-1]
     cause = own_cause(facts, name)
     chosen = cause if cause in lines else newest
@@ -92,16 +107,16 @@ def _goes_on(before: LogEntry, entry: LogEntry) -> bool:
     return entry.at is not None and entry.at == before.at and not DATED.match(entry.text)
 
 
-_DATABASE = ("db.service", "db.perm", "db.ping", "db.pool", "res.disk", "dsn")
+_DATABASE = ("db.service", "db.perm", "db.ping", "db.locks", "db.pool", "res.disk", "res.places", "dsn", *STORES)
 _MOCKS = ("mock", "mock.simulated", "mock.trigger", "net.mock_urls")
 _FOLLOWS: dict[LineKind | None, tuple[str, tuple[str, ...]]] = {
-    LineKind.OOM: ("no process ran out of memory", ("res.memory",)),
+    LineKind.OOM: ("no process ran out of memory", ("res.memory", "res.group", "redis.memory")),
     LineKind.MISSING_MODULE: (
         "no module is missing",
         ("py.import", "deps.missing", "deps.check", "proc.crash_loop", "proc.missing", "task.failed"),
     ),
     LineKind.PORT: ("every address is free", ("port.conflict", "proc.missing")),
-    LineKind.DISK: ("files can be written", ("res.disk", "db.perm")),
+    LineKind.DISK: ("files can be written", ("res.disk", "res.places", "db.perm", "proc.removed")),
     LineKind.NETWORK: (
         "other services are reached",
         (*NOT_REACHED, "net.refused", "net.timeout", "dns", "db.service", "http.status", *_MOCKS),

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, warn
-from toombos_cli.base.fixes import advice, toombos
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, unjudged, warn
+from toombos_cli.base.fixes import Fix, advice, toombos
 from toombos_cli.base.name_lookup import is_only_local
 from toombos_cli.diagnose.checks.context import wanted
 from toombos_cli.diagnose.checks.log_evidence import in_its_log
@@ -22,6 +22,10 @@ NOT_REACHED = (
     "system.stopped",
     "port.mismatch",
     "proc.stopped",
+    "proc.traced",
+    "proc.waiting",
+    "proc.descriptors",
+    "proc.removed",
     "proc.crash_loop",
     "proc.missing",
     "task.failed",
@@ -41,7 +45,7 @@ def bind(facts: Facts) -> Iterator[Finding]:
                 Evidence(source=wide[0].address, text=f"listened on by {wide[0]}"),
                 service=name,
                 cause="anyone who reaches this machine reaches the service",
-                fix=advice(f'let {name} listen on {{host}}: env = {{ HOST = "{{host}}" }} in [services.{name}]'),
+                fix=_narrowed(facts, name),
             )
     for reached in facts.get(NETWORK).reached:
         found = system.services[reached.service]
@@ -58,6 +62,22 @@ def bind(facts: Facts) -> Iterator[Finding]:
                 cause="it is bound to a different address or address family than its callers use",
                 fix=advice(f"set host of {reached.service} to {found.holder.host}, or bind it to {reached.address}"),
             )
+
+
+def _narrowed(facts: Facts, name: str) -> Fix:
+    """Return how to let a service listen on its host alone: by its own command or variable, if that is known."""
+    service, table = facts.manifest.services[name], f"[services.{name}] of toombos.toml"
+    everywhere = ("0.0.0.0", "::", "[::]")  # noqa: S104  (compared with, not bound)
+    word = next((word for word in service.command if word.rpartition("=")[2].rpartition(":")[0] in everywhere), "")
+    word = word or next((word for word in service.command if word.rpartition("=")[2] in everywhere), "")
+    variable = next((key for key, value in service.env.items() if value in everywhere), "")
+    if word:
+        way = f"write {service.host} in place of {word} in command of {table}"
+    elif variable:
+        way = f'{variable} = "{service.host}" in env of {table}'
+    else:
+        way = f"give it the option or the variable with which its program listens on {service.host} alone ({table})"
+    return advice(f"{way}; or, if the whole network is meant, name its host there")
 
 
 def refused(facts: Facts) -> Iterator[Finding]:
@@ -100,7 +120,9 @@ def tcp(facts: Facts) -> Iterator[Finding]:
     found = facts.get(NETWORK)
     for name in wanted(facts, facts.get(SYSTEM)):
         reached = [r for r in found.reached if r.service == name]
-        if reached and not any(r.reason == Reason.OK for r in reached):
+        if reached and all(r.reason == Reason.ERROR for r in reached):
+            yield unjudged(f"{name} could not be connected to from here", service=name)
+        elif reached and not any(r.reason == Reason.OK for r in reached):
             yield fail(
                 f"no connection to {name}: " + ", ".join(f"{r.address} {r.reason}" for r in reached),
                 *(Evidence(source=r.address, text=r.reason) for r in reached),

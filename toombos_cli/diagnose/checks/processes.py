@@ -14,6 +14,7 @@ from toombos_cli.diagnose.checks.context import (
     waited_for_the_database,
     wanted,
 )
+from toombos_cli.diagnose.checks.kernel import is_traced
 from toombos_cli.diagnose.checks.log_evidence import ENDED_FROM_OUTSIDE, ended, in_its_log, of_life
 from toombos_cli.diagnose.checks.ports import is_foreign
 from toombos_cli.diagnose.dependencies import with_dependencies
@@ -68,7 +69,7 @@ def suspended(facts: Facts) -> Iterator[Finding]:
         holder = found.holder
         held = holder.pid if holder and holder.suspended and not is_foreign(facts, found) else None
         pids = found.pids if found.suspended else tuple(pid for pid in dict.fromkeys((by_hand, held)) if pid)
-        if pids:
+        if pids and not is_traced(facts, name):
             yield fail(
                 f"{name} is suspended by a signal (SIGSTOP, Ctrl-Z or a debugger): it exists but cannot respond",
                 *(Evidence(source=f"pid {pid}", text="state T (stopped)") for pid in pids),

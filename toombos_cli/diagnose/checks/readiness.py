@@ -6,6 +6,7 @@ from toombos_cli.base.findings import Check, Evidence, Finding, fail, skip, unju
 from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 from toombos_cli.diagnose.checks.log_evidence import in_its_log
 from toombos_cli.diagnose.checks.network import NOT_REACHED
+from toombos_cli.diagnose.checks.redis import STORES
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.probes import Reason, is_ready
@@ -122,7 +123,9 @@ CHECKS = (
             "db.service",
             "db.perm",
             "db.ping",
+            "db.locks",
             "db.pool",
+            *STORES,
         ),
     ),
 )

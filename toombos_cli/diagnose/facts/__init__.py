@@ -3,14 +3,18 @@
 from typing import Any
 
 from toombos_cli.diagnose.facts.access import ACCESS
+from toombos_cli.diagnose.facts.certificates import CERTIFICATES
 from toombos_cli.diagnose.facts.configuration import CONFIGURATION, SETTINGS
 from toombos_cli.diagnose.facts.database import DATABASES
+from toombos_cli.diagnose.facts.kernel import KERNEL
 from toombos_cli.diagnose.facts.logs import LOGS
 from toombos_cli.diagnose.facts.machine import MACHINE
 from toombos_cli.diagnose.facts.monitoring import MONITORING
 from toombos_cli.diagnose.facts.network import NETWORK
 from toombos_cli.diagnose.facts.packages import PACKAGES
+from toombos_cli.diagnose.facts.places import PLACES
 from toombos_cli.diagnose.facts.probes import PROBES
+from toombos_cli.diagnose.facts.redis import REDIS
 from toombos_cli.diagnose.facts.source import Fact
 from toombos_cli.diagnose.facts.stacks import STACKS
 from toombos_cli.diagnose.facts.system import SYSTEM
@@ -19,11 +23,15 @@ FACTS: tuple[Fact[Any], ...] = (
     PROBES,
     SYSTEM,
     MACHINE,
+    KERNEL,
+    PLACES,
     CONFIGURATION,
     PACKAGES,
     NETWORK,
     LOGS,
     DATABASES,
+    REDIS,
+    CERTIFICATES,
     ACCESS,
     MONITORING,
     STACKS,

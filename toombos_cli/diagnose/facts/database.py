@@ -3,9 +3,12 @@
 import os
 import re
 import sqlite3
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -16,15 +19,37 @@ from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.probes import Reason
 from toombos_cli.probes.tcp import probe_tcp
-from toombos_cli.processes import conflicts
+from toombos_cli.processes import command_line, conflicts
 from toombos_cli.settings.databases import Database, DatabaseKind, Server
 from toombos_cli.settings.display import masked_url
 
 _TIMEOUT_S = 1.5
+_PENDING_BYTE = 0x40000000
+"""The first of the bytes of a file that SQLite locks (https://www.sqlite.org/fileformat2.html#the_lock_byte_page)."""
+_LOOKS, _LOOK_S = 8, 0.13
+_WAITS = """
+SELECT a.pid, a.usename, a.application_name, a.state, extract(epoch FROM now() - a.state_change), count(*)
+FROM pg_stat_activity w, unnest(pg_blocking_pids(w.pid)) AS b(pid) JOIN pg_stat_activity a ON a.pid = b.pid
+WHERE w.wait_event_type = 'Lock' AND w.query_start < now() - interval '1 second' AND pg_blocking_pids(a.pid) = '{}'
+GROUP BY 1, 2, 3, 4, 5 ORDER BY 6 DESC LIMIT 5
+"""
+"""The sessions for which others have waited for more than a second, and which wait for nobody themselves."""
 _DAMAGED = ("XX001", "XX002")
 """PostgreSQL's data_corrupted and index_corrupted."""
 _CHECKED_BYTES = 8 * 1024 * 1024
 """Larger SQLite files are not checked for damage, because that reads the whole file."""
+
+
+class LockHolder(msgspec.Struct, frozen=True, kw_only=True):
+    """A process or a session that others wait for; `pid` is that of the process, or PostgreSQL's own of the session.
+
+    `service` is the one that the process belongs to, or "". `waiting` counts the sessions that wait, 0 if unknown.
+    """
+
+    pid: int
+    who: str
+    service: str = ""
+    waiting: int = 0
 
 
 class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +77,8 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     services: tuple[str, ...] = ()
     served_by: str = ""
     removed: tuple[tuple[str, str], ...] = ()
+    holders: tuple[LockHolder, ...] = ()
+    """Who has held its lock for a second: the writer of a SQLite file, or a session for which others wait."""
 
 
 def _gather(facts: Facts) -> tuple[DatabaseFacts, ...]:
@@ -81,7 +108,9 @@ def _one(facts: Facts, database: Database) -> DatabaseFacts:
         return replace(found, undecryptable=database.undecryptable)
     if database.kind is DatabaseKind.SQLITE:
         found = _sqlite(found, database.path)
-        return found if found.exists else replace(found, removed=_still_open(facts, found))
+        if not found.exists:
+            return replace(found, removed=_still_open(facts, found))
+        return replace(found, holders=_writers(facts, Path(found.path))) if found.path else found
     return _server(facts, found, database.server)
 
 
@@ -109,6 +138,45 @@ def _still_open(facts: Facts, found: DatabaseFacts) -> tuple[tuple[str, str], ..
                 if name != target and name in (path, f"{path}-wal"):
                     files.setdefault(name, str(entry))
     return tuple(sorted(files.items())) if path in files else ()
+
+
+def _writers(facts: Facts, path: Path) -> tuple[LockHolder, ...]:
+    """Return the processes that hold the write lock of a SQLite file during a whole second."""
+    pids = lock_owners(path)
+    for _ in range(_LOOKS):
+        if not pids:
+            return ()
+        time.sleep(_LOOK_S)
+        pids &= lock_owners(path)
+    system = facts.get(SYSTEM).services
+    return tuple(
+        LockHolder(
+            pid=pid,
+            who=command_line(pid) or "a process",
+            service=next((name for name, service in system.items() if pid in service.pids), ""),
+        )
+        for pid in sorted(pids)
+    )
+
+
+def lock_owners(path: Path) -> set[int]:
+    """Return the pids that hold the lock for writing of a SQLite file, with a rollback journal or with a WAL."""
+    wanted = {}
+    for name, first, last in ((path, _PENDING_BYTE, _PENDING_BYTE + 511), (Path(f"{path}-shm"), 120, 120)):
+        with suppress(OSError):
+            wanted[str(name.stat().st_ino)] = (first, last)
+    try:
+        lines = Path("/proc/locks").read_text("ascii").splitlines()
+    except OSError:
+        return set()
+    owners = set()
+    for words in map(str.split, lines):
+        if len(words) == 8 and words[1:4] == ["POSIX", "ADVISORY", "WRITE"]:
+            first, last = wanted.get(words[5].rpartition(":")[2], (1, 0))
+            end = last if words[7] == "EOF" else int(words[7])
+            if int(words[6]) <= last and end >= first:
+                owners.add(int(words[4]))
+    return owners
 
 
 def _permission(path: Path) -> str:
@@ -170,6 +238,7 @@ def _postgres(found: DatabaseFacts, server: Server) -> DatabaseFacts:
     password = server.password or None
     try:
         with psycopg.connect(server.libpq_url(), password=password, connect_timeout=2) as connection:
+            holders = tuple(_blocking(connection.execute(_WAITS).fetchall()))
             row = connection.execute(
                 "SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),"
                 " current_setting('max_connections')::int,"
@@ -180,7 +249,14 @@ def _postgres(found: DatabaseFacts, server: Server) -> DatabaseFacts:
         return replace(found, ping=(str(error).strip().splitlines() or ["it failed"])[0], damaged=damaged)
     used, limit, may_create = row or (None, None, True)
     permission = "" if may_create else "this user may not create tables in the schema public"
-    return replace(found, permission=permission, connections=used, max_connections=limit)
+    return replace(found, permission=permission, connections=used, max_connections=limit, holders=holders)
+
+
+def _blocking(rows: Iterable[tuple[Any, ...]]) -> Iterator[LockHolder]:
+    """Yield each session that others wait for."""
+    for pid, user, program, state, since_s, waiting in rows:
+        who = f"{program or 'a client'} as {user}, {state} for {int(since_s)} s"
+        yield LockHolder(pid=pid, who=who, waiting=waiting)
 
 
 DATABASES: Fact[tuple[DatabaseFacts, ...]] = Fact("database", tuple[DatabaseFacts, ...], _gather)

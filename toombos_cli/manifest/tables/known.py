@@ -1,4 +1,7 @@
-"""The manifest's `[diagnose]` table: log lines whose cause is known, also the format of the packaged knowledge base."""
+"""The manifest's `[diagnose]` table: log lines whose cause is known, and findings that do not count here.
+
+The lines have the format of the packaged knowledge base.
+"""
 
 import re
 from collections.abc import Iterator
@@ -114,10 +117,25 @@ def _unknown_names(key: str, text: str, known: frozenset[str]) -> Iterator[str]:
     yield from (f"{key} has no value for {{{name}}}" for name in names if name not in known)
 
 
+class Silence(Table, frozen=True):
+    """A finding that does not count: the id of its check, or `ID:SERVICE` for that of one service."""
+
+    id: str
+    reason: str = ""
+    """Why it does not count here."""
+
+
 class Diagnose(Table, frozen=True):
     """What `diagnose` knows of this system."""
 
     known: tuple[KnownLine, ...] = ()
+    silence: tuple[str | Silence, ...] = ()
+    """Findings that do not count: `"ID"`, `"ID:SERVICE"`, or a table that also says why."""
+
+    @property
+    def silenced(self) -> dict[str, str]:
+        """The ids that are silenced, each with its reason, or ""."""
+        return dict((one, "") if isinstance(one, str) else (one.id, one.reason) for one in self.silence)
 
 
 def literal_of(pattern: str) -> str:

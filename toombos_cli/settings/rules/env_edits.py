@@ -1,6 +1,7 @@
 """Where a setting is set, and the fixes that edit `.env`.
 
-No command shows a value, and none changes a line that has changed since it was checked.
+No command shows a value, and none changes a line that has changed since it was checked. None removes a line, so the
+line numbers of the others stay right.
 """
 
 import re
@@ -70,16 +71,27 @@ def in_table(facts: SettingsFacts, value: Value, *services: str, text: str = "")
     return in_manifest(facts, f"{keys}: {text or value.name}")
 
 
-def edit(facts: SettingsFacts, line: int, script: str, *, undo: str | None = None) -> Fix:
+def edit(facts: SettingsFacts, line: int, script: str, *, undo: str | None = None, safe: bool = True) -> Fix:
     """Return a sed command on one line; `script` is an extended-regex sed command such as `s/a/b/`."""
-    return fixes.edit(facts.env_file.path, line, _sed(facts, line, script), undo=undo)
+    return fixes.edit(facts.env_file.path, line, _sed(facts, line, script), undo=undo, safe=safe)
 
 
-def remove_line(facts: SettingsFacts, binding: Binding) -> Fix | None:
-    """Return the edit that removes a one-line assignment, or None if it spans several lines."""
+def edit_all(facts: SettingsFacts, script: str, *, undo: str | None = None) -> Fix:
+    """Return a sed command on every line of the file that changes no value."""
+    path = facts.env_file.path
+    return fixes.edit(path, None, f"{_sed_of(path)} {shlex.quote(script)} {_quoted(path)}", undo=undo)
+
+
+def comment_out(facts: SettingsFacts, binding: Binding, *, safe: bool = False) -> Fix | None:
+    """Return the edit that turns a one-line assignment into a comment, or None if it spans several lines.
+
+    It is safe only if the name keeps its value by another line.
+    """
     if binding.name is None or binding.line != binding.last_line or not may_be_written(facts, binding.name):
         return None
-    return edit(facts, binding.line, rf"{{/^\s*(export\s+)?{binding.name}\s*=/d}}")
+    assignment = rf"\s*(export\s+)?{binding.name}\s*="
+    back = _sed(facts, binding.line, rf"s/^# ({assignment})/\1/")
+    return edit(facts, binding.line, rf"s/^({assignment})/# \1/", undo=back, safe=safe)
 
 
 def rename(facts: SettingsFacts, binding: Binding, new: str) -> Fix | None:
@@ -87,10 +99,10 @@ def rename(facts: SettingsFacts, binding: Binding, new: str) -> Fix | None:
     if binding.name is None or not may_be_written(facts, binding.name):
         return None
     back = _sed(facts, binding.line, _renaming(new, binding.name))
-    return edit(facts, binding.line, _renaming(binding.name, new), undo=back)
+    return edit(facts, binding.line, _renaming(binding.name, new), undo=back, safe=False)
 
 
-def set_to(facts: SettingsFacts, name: str, value: str) -> Fix | None:
+def set_to(facts: SettingsFacts, name: str, value: str, *, safe: bool = True) -> Fix | None:
     """Return the edit that sets `name=value`, or None if a value or assignment spans several lines.
 
     It changes the last assignment of the name in the env file that counts, or appends one to `.env`.
@@ -105,16 +117,16 @@ def set_to(facts: SettingsFacts, name: str, value: str) -> Fix | None:
     if last.line != last.last_line:
         return None
     replacement = re.sub(r"([\\/&])", r"\\\1", value)
-    return edit(facts, last.line, rf"s/^(\s*(export\s+)?){name}\s*=.*/\1{name}={replacement}/")
+    return edit(facts, last.line, rf"s/^(\s*(export\s+)?){name}\s*=.*/\1{name}={replacement}/", safe=safe)
 
 
 def unset(facts: SettingsFacts, name: str) -> Fix | None:
-    """Return the fix that removes a value where it is set: in the shell or in an env file."""
+    """Return the fix that takes a value back where it is set: in the shell, or in an env file as a comment."""
     value = facts.values.get(name)
     if value is None or value.line is None:
         return unset_in_shell(name)
     facts = facts.at(value.path)
-    return remove_line(facts, facts.env_file.bindings_of(name)[-1])
+    return comment_out(facts, facts.env_file.bindings_of(name)[-1])
 
 
 def unset_in_shell(name: str) -> Fix:
@@ -131,7 +143,8 @@ def fresh_secret(facts: SettingsFacts, name: str) -> Fix | None:
         return _append(facts, f'"{name}={RANDOM_TEXT}"')
     if value is not None and value.line == bindings[-1].last_line:
         script = f'"{value.line}s/^(\\s*(export\\s+)?){name}\\s*=.*/\\1{name}={RANDOM_TEXT}/"'
-        return fixes.edit(facts.env_file.path, value.line, f"sed -i -E {script} {_quoted(facts.env_file.path)}")
+        path = facts.env_file.path
+        return fixes.edit(path, value.line, f"{_sed_of(path)} {script} {_quoted(path)}", safe=False)
     return None
 
 
@@ -170,7 +183,13 @@ def _renaming(old: str, new: str) -> str:
 
 
 def _sed(facts: SettingsFacts, line: int, script: str) -> str:
-    return f"sed -i -E {shlex.quote(f'{line}{script}')} {_quoted(facts.env_file.path)}"
+    mark = r"1s/^\xEF\xBB\xBF//;" if line == 1 and facts.env_file.byte_order_mark else ""
+    return f"{_sed_of(facts.env_file.path)} {shlex.quote(f'{mark}{line}{script}')} {_quoted(facts.env_file.path)}"
+
+
+def _sed_of(path: Path) -> str:
+    """Return the beginning of an edit in place, of the file itself and not of a link to it."""
+    return "sed -i --follow-symlinks -E" if path.is_symlink() else "sed -i -E"
 
 
 def _quoted(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Rules about single lines of an env file: silently dropped, set twice, or read differently by other programs."""
 
 import re
+import shlex
 from collections.abc import Iterator
 
 from toombos_cli.base.findings import Finding, fail, ok, warn
@@ -8,7 +9,7 @@ from toombos_cli.base.fixes import Fix, advice
 from toombos_cli.settings.display import shown_name
 from toombos_cli.settings.env_file import Binding
 from toombos_cli.settings.facts import SettingsFacts
-from toombos_cli.settings.rules.env_edits import at_line, edit, may_be_written, remove_line
+from toombos_cli.settings.rules.env_edits import at_line, comment_out, edit, edit_all, may_be_written
 from toombos_cli.settings.types import type_error
 from toombos_cli.settings.values import is_true
 
@@ -78,11 +79,11 @@ def _correction(facts: SettingsFacts, binding: Binding, lines: list[str], first:
         return None
     if sign == ":":
         return edit(facts, binding.line, rf"s/^(\s*(export\s+)?{name})\s*:\s*/\1=/")
-    if sign == "=" and quote and "#" not in rest:
+    if sign == "=" and quote and not {"#", quote} & set(rest.rstrip().rstrip(quote)):
         value = rest.strip().strip("\"'")
         if variable is not None and variable.type in ("bool", "int", "float") and not type_error(variable, value):
-            return edit(facts, binding.line, rf"s/=.*/={re.escape(value)}/")
-        return edit(facts, binding.line, rf"s/\s*$/{quote}/".replace("'", r"\x27"))
+            return edit(facts, binding.line, rf"s/^(\s*(export\s+)?{name}\s*)=.*/\1={re.escape(value)}/")
+        return edit(facts, binding.line, rf"s/^(\s*(export\s+)?{name}\s*=.*\S)\s*$/\1{quote}/".replace("'", r"\x27"))
     if not sign and not rest and variable is not None and variable.role in ("dry_run", "use_mocks"):
         return edit(facts, binding.line, rf"s/^(\s*(export\s+)?{name})\s*$/\1=true/")
     return None
@@ -128,8 +129,14 @@ def spaces(facts: SettingsFacts) -> Iterator[Finding]:
                 f"{name} has spaces around =",
                 at_line(facts, binding.line, f"{name}{match[1]}={match[2]}..."),
                 cause=f"the services load it, but `source {facts.env_file.label}` and Docker reject the line",
-                fix=edit(facts, binding.line, r"s/[[:blank:]]*=[[:blank:]]*/=/"),
+                fix=_without_spaces(facts, binding),
             )
+
+
+def _without_spaces(facts: SettingsFacts, binding: Binding) -> Fix:
+    if not may_be_written(facts, str(binding.name)):
+        return advice(f"remove the spaces around = on line {binding.line}")
+    return edit(facts, binding.line, rf"s/^(\s*(export\s+)?{binding.name})[[:blank:]]*=[[:blank:]]*/\1=/")
 
 
 def duplicates(facts: SettingsFacts) -> Iterator[Finding]:
@@ -146,9 +153,14 @@ def duplicates(facts: SettingsFacts) -> Iterator[Finding]:
             f"{shown_name(name, facts.variables)} is set {len(bindings)} times"
             + (f", to different values: line {last.line} wins" if differ else ", always to the same value"),
             *evidence,
-            fix=(remove_line(facts, earlier[0]) if len(earlier) == 1 else None)
+            fix=(comment_out(facts, earlier[0], safe=not _is_referred_to(facts, name)) if len(earlier) == 1 else None)
             or advice(f"keep line {last.line} and remove {', '.join(str(b.line) for b in earlier)}"),
         )
+
+
+def _is_referred_to(facts: SettingsFacts, name: str) -> bool:
+    """Return whether a line of the file takes the value of this name, perhaps that of its earlier line."""
+    return any(f"${{{name}" in binding.original for binding in facts.env_file.bindings)
 
 
 def portability(facts: SettingsFacts) -> Iterator[Finding]:
@@ -160,18 +172,18 @@ def portability(facts: SettingsFacts) -> Iterator[Finding]:
             cause="a shell, and some readers of .env, take it as part of the first name",
             fix=edit(facts, 1, r"s/^\xEF\xBB\xBF//"),
         )
+    assignments = [b for b in facts.env_file.bindings if b.name is not None and not b.sets_nothing]
+    yield from _line_ends(facts, assignments)
     literal = []
-    for binding in facts.env_file.bindings:
-        if binding.sets_nothing or binding.name is None:
-            continue
+    for binding in assignments:
         raw = binding.text.partition("=")[2].strip(" \t")
         difference = _in_a_shell(binding, raw)
         if difference:
             yield warn(
-                f"a shell reads {shown_name(binding.name, facts.variables)} differently: {difference}",
+                f"a shell reads {shown_name(str(binding.name), facts.variables)} differently: {difference[0]}",
                 at_line(facts, binding.line),
                 cause=f"`source {facts.env_file.label}` sets another value than the services get, or runs part of it",
-                fix=advice("put single quotes around the value" if "'" not in raw else "use only letters and digits"),
+                fix=advice(difference[1]),
             )
         if raw[:1] in ("'", '"') or re.search(r"\s#", raw) or binding.text.startswith("export "):
             literal.append(str(binding.line))
@@ -179,21 +191,44 @@ def portability(facts: SettingsFacts) -> Iterator[Finding]:
         yield ok(f"docker run --env-file takes quotes, comments and export literally: lines {', '.join(literal)}")
 
 
-def _in_a_shell(binding: Binding, raw: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_]\w*", str(binding.name)):
-        return "it is not a valid name there"
-    if binding.original.rstrip(" \t").endswith("\r\n") or "\r" in binding.original.strip("\r\n"):
-        return "the line ends in CR LF, and the shell keeps the CR"
+def _line_ends(facts: SettingsFacts, assignments: list[Binding]) -> Iterator[Finding]:
+    """Line ends of Windows, in one finding with one fix for the whole file."""
+    ends = [binding for binding in assignments if "\r\n" in binding.original]
+    if ends:
+        path = facts.env_file.path
+        yield warn(
+            f"{len(ends)} lines end in CR LF, and a shell keeps the CR",
+            at_line(facts, ends[0].line),
+            cause=f"`source {facts.env_file.label}` and Docker make the CR a part of each value",
+            fix=edit_all(facts, r"s/\r$//", undo=rf"sed -i 's/$/\r/' {shlex.quote(str(path))}"),
+        )
+
+
+def _in_a_shell(binding: Binding, raw: str) -> tuple[str, str] | None:
+    """Return how a shell reads the line differently, and what to do about it, or None."""
+    quote = "put single quotes around the value"
+    if not re.fullmatch(r"[A-Za-z_]\w*", str(binding.name), re.ASCII):
+        return "it is not a valid name there", "write a name of letters, digits and _, or let nothing source the file"
+    if "\r" in binding.text.replace("\r\n", "\n"):
+        return "the value contains a CR", f"retype line {binding.line}"
     if raw.startswith("'"):
-        return "the services replace ${...} even in single quotes" if "${" in raw else ""
+        if "${" in raw:
+            return "the services replace ${...} even in single quotes", "write the value without ${...}"
+        if re.search(r"\\[\\']", raw[1:-1]):
+            return r"it knows no \\ and no \' in single quotes", 'put double quotes around the value: "it\'s"'
+        return None
     if raw.startswith('"'):
         inner = raw[1:]
         if re.search(r"`|\$\(|\$\w", inner):
-            return "it replaces $NAME, $(...) and `...`"
-        return "it leaves escapes such as \\n unchanged" if re.search(r"\\[abfnrtv]", inner) else ""
+            return "it replaces $NAME, $(...) and `...`", quote
+        if re.search(r"\\[abfnrtv]", inner):
+            return "it leaves escapes such as \\n unchanged", "write the value without escapes"
+        return None
     bare = re.sub(r"\s+#.*$", "", raw)
+    if "'" in bare:
+        quote = "put double quotes around the value"
     if re.search(r"\s", bare):
-        return "an unquoted space ends the value"
+        return "an unquoted space ends the value", quote
     if re.search(r"[`;&|<>()\\\"']|\$(?!\{)|^~", bare):
-        return "the value contains characters that are special to a shell"
-    return ""
+        return "the value contains characters that are special to a shell", quote
+    return None

@@ -5,13 +5,12 @@ from collections.abc import Iterator
 
 from toombos_cli.base.findings import Evidence, Finding, fail, ok, skip, warn
 from toombos_cli.base.fixes import advice, toombos
-from toombos_cli.base.spelling import nearest
+from toombos_cli.base.spelling import is_misspelling, nearest
 from toombos_cli.settings.display import shown_name
 from toombos_cli.settings.facts import EXAMPLE, SettingsFacts
 from toombos_cli.settings.rules.env_edits import (
     at_line,
     in_manifest,
-    remove_line,
     rename,
     set_to,
     unset_in_shell,
@@ -21,7 +20,7 @@ from toombos_cli.settings.values import Origin
 
 
 def extra(facts: SettingsFacts) -> Iterator[Finding]:
-    """Names that no service reads, and other spellings of names that a service reads."""
+    """Misspelt names of described variables; a name that no table describes is passed on, and is no fault."""
     if not facts.variables:
         yield skip("the manifest documents no variables ([environment.NAME])")
         return
@@ -40,10 +39,10 @@ def _unknown(facts: SettingsFacts) -> Iterator[Finding]:
                 yield warn(
                     f"{name} has no effect in {facts.env_file.label}: it is read only from the process environment",
                     at_line(facts, binding.line),
-                    fix=remove_line(facts, binding) or advice(f"export {name} in the shell instead"),
+                    fix=advice(f"export {shown_name(name, facts.variables)} in the shell instead"),
                 )
             continue
-        guess = nearest(name, facts.variables)
+        guess = _meant(facts, name)
         shown = shown_name(name, facts.variables)
         if any(other.name == name and other.path == facts.env_file.path for other in facts.other_spellings):
             continue
@@ -51,16 +50,24 @@ def _unknown(facts: SettingsFacts) -> Iterator[Finding]:
             yield fail(
                 f"unknown name {shown}: did you mean {guess}?",
                 at_line(facts, binding.line),
-                cause=f"no service reads it, so {guess} does not get this value",
+                cause=f"no [environment] table describes it, and {guess} does not get this value",
                 fix=rename(facts, binding, guess) or advice(f"write {guess} on line {binding.line}"),
             )
         elif name not in _used_elsewhere(facts):
-            yield warn(
-                f"unknown name {shown}: no service reads it",
+            yield ok(
+                f"{shown} is described by no [environment] table: services get it as it is",
                 at_line(facts, binding.line),
-                fix=remove_line(facts, binding)
-                or advice(f"remove line {binding.line}, or document the name in toombos.toml"),
             )
+
+
+def _meant(facts: SettingsFacts, name: str) -> str | None:
+    """Return the described variable that a name misspells, or None: the file lacks it, and it differs by one letter.
+
+    For a switch of the dry-run mode, any similar name counts: whoever wrote it believes that the mode is on.
+    """
+    unset = {n for n in facts.variables if not facts.env_file.bindings_of(n)}
+    switch = nearest(name, unset & facts.with_role("dry_run", "use_mocks").keys())
+    return switch or next((other for other in sorted(unset) if is_misspelling(name, other)), None)
 
 
 def _spellings(facts: SettingsFacts) -> Iterator[Finding]:
@@ -146,12 +153,11 @@ def example_diff(facts: SettingsFacts) -> Iterator[Finding]:
             Evidence(source=path),
             fix=advice(f"print a complete one: {toombos(facts.manifest.project, 'config', 'init', '--example')}"),
         )
-    for name in sorted(mentioned - facts.variables.keys()):
-        line = facts.example.lines.get(name)
-        yield warn(
-            f".env.example lists {shown_name(name, facts.variables)}, which no service reads",
-            Evidence(source=path, line=line),
-            fix=advice("remove it there, or document it in toombos.toml"),
+    others = sorted(mentioned - facts.variables.keys())
+    if others:
+        yield ok(
+            f".env.example also lists {', '.join(shown_name(n, facts.variables) for n in others)}",
+            Evidence(source=path, line=facts.example.lines.get(others[0])),
         )
     for name, value in facts.example.values.items():
         variable = facts.variables.get(name)

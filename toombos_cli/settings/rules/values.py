@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from toombos_cli.base.findings import Evidence, Finding, fail, ok, skip, warn
 from toombos_cli.base.fixes import advice, toombos
+from toombos_cli.manifest.tables.environment import Variable
 from toombos_cli.settings.display import shown_name
 from toombos_cli.settings.facts import SettingsFacts
 from toombos_cli.settings.rules.env_edits import at_line, in_table, set_to, unset_in_shell, where_given, where_set
@@ -21,8 +22,12 @@ def types(facts: SettingsFacts) -> Iterator[Finding]:
             yield fail(
                 f"{name} {error}",
                 where_set(facts, name),
-                cause="the services refuse to start with it",
-                fix=(set_to(facts, name, variable.default) if _can_default(facts, name) else None)
+                cause="a service that reads it refuses it, or takes its default",
+                fix=(
+                    set_to(facts, name, variable.default, safe=_is_plain(variable))
+                    if _can_default(facts, name)
+                    else None
+                )
                 or advice(f"give {name} another value: {variable.description}"),
             )
     for service, own, clear in facts.own_values():
@@ -35,6 +40,11 @@ def types(facts: SettingsFacts) -> Iterator[Finding]:
                 cause=f"{service.name} refuses to start with it",
                 fix=advice(f"give {own.name} another value: {facts.variables[own.name].description}"),
             )
+
+
+def _is_plain(variable: Variable) -> bool:
+    """Report whether nothing but a number or a switch can be lost with a value of this type."""
+    return variable.type in ("bool", "int", "float")
 
 
 def _can_default(facts: SettingsFacts, name: str) -> bool:
