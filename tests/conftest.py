@@ -15,6 +15,9 @@ from tests.support.ports import free_port
 from tests.support.programs import needs
 from tests.support.runner import Toombos, run_toombos
 
+for _name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "FORCE_COLOR", "CLICOLOR_FORCE"):
+    os.environ.pop(_name, None)  # the tests of what is printed may themselves run in CI
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:

@@ -67,12 +67,13 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ),
     ("alert", "alert", "Notify people of problems through the manifest's channels."),
     ("schedule", "schedule", "Schedule the periodic jobs: health, backup, retention, restore drill."),
+    ("help", "help:help_", "Show the help of a command, or a page of the documentation."),
 )
 _SECTIONS = {
     "Run": ("start", "stop", "restart", "run", "status", "logs", "events", "exec"),
     "Check": ("health", "smoke", "load", "diagnose"),
     "Back up and restore": ("backup", "restore", "recover"),
-    "Set up and watch": ("config", "monitoring", "alert", "schedule"),
+    "Set up and watch": ("config", "monitoring", "alert", "schedule", "help"),
 }
 
 
@@ -83,6 +84,14 @@ class Toombos(CommandsOnDemand):
     sections: ClassVar = {
         title: {name: summary for name, _, summary in COMMANDS if name in names} for title, names in _SECTIONS.items()
     }
+    guide: ClassVar = (
+        "dry-run-guide",
+        (
+            ("toombos start", "Start the services and wait until they are ready."),
+            ("toombos health", "See what is wrong, and the command that helps."),
+            ("toombos help", "List the pages of the documentation."),
+        ),
+    )
 
 
 app = typer.Typer(
@@ -112,7 +121,7 @@ def _root(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     take_global_options(context, project, json, no_color, verbose, quiet)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.runner import data_of, run_toombos
 from toombos_cli.base.errors import UsageError
-from toombos_cli.cli import options
+from toombos_cli.cli.completion import names_of
 from toombos_cli.cli.service_names import named_services, one_service
 from toombos_cli.manifest.reading.loader import load_manifest
 
@@ -93,8 +93,8 @@ def test_completion_offers_services_and_groups(tmp_path, monkeypatch):
     (tmp_path / "toombos.toml").write_text(MANIFEST)
     monkeypatch.setenv("TOOMBOS_PROJECT", str(tmp_path))
 
-    assert options.complete_service("@") == ["@web", "@all", "@extra"]
-    assert options.complete_service("p") == ["proxy"]
+    assert names_of("service", None, "@") == ["@web", "@all", "@extra"]
+    assert names_of("service", None, "p") == ["proxy"]
 
 
 def _names(rows: list[dict[str, Any]]) -> list[str]:

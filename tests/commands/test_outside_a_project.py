@@ -57,7 +57,7 @@ COMMANDS = {
     "schedule remove": "schedule remove",
     "schedule run": "schedule run nosuch",
 }
-NO_PROJECT = {"config schema": "of any project", "config trust": "of directories"}
+NO_PROJECT = {"config schema": "of any project", "config trust": "of directories", "help": "of commands and pages"}
 """The commands that speak of no project."""
 
 

@@ -94,8 +94,11 @@ ALWAYS = {
     [
         (["--help"], []),
         (["--version"], []),
-        (["strat"], ["rich"]),
-        (["status", "--help"], ["toombos_cli.commands.status", "toombos_cli.cli.known_services"]),
+        (["strat"], ["rich", "toombos_cli.cli.meant_names"]),
+        (
+            ["status", "--help"],
+            ["toombos_cli.commands.status", "toombos_cli.cli.known_services", "toombos_cli.cli.examples"],
+        ),
     ],
     ids=" ".join,
 )

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from toombos_cli.cli.lazy_commands import load_command
+from toombos_cli.cli.meant_names import _MEANT
+from toombos_cli.diagnose.checks import CHECKS
 from toombos_cli.main import COMMANDS, main
 from toombos_cli.manifest.reading.loader import load_manifest
 
@@ -97,16 +99,98 @@ def test_every_option_with_a_value_has_a_metavar_or_choices(name, command):
     assert [option.opts for option in valued if not (option.metavar or hasattr(option.type, "choices"))] == []
 
 
-SERVICES = [(name, option) for name, command in all_commands() for option in command.params
-            if "SERVICE" in (option.metavar or "")]  # fmt: skip
+NAMED = {
+    "SERVICE": "shop",
+    "TASK": "migrate",
+    "STEP": "front",
+    "GROUP|ID": "config",
+    "ARCHIVE": "toombos-20261123T234656Z-7d50.tar.zst",
+    "JOB": "nightly",
+    "NAME": None,
+    "PATH": "data",
+    "TOPIC": "manifest",
+    "P0|P1|P2|P3": "P2",
+    "VARIABLE": "TOOMBOS_TEST_OF_COMPLETION",
+}
+"""What a shell offers for each kind of name in the project below; a NAME is a mode, a secret, or made up."""
+COMPLETED = [
+    (f"{name} {option.metavar if option.param_type_name == 'argument' else option.opts[0]}", name, option)
+    for name, command in all_commands()
+    for option in command.params
+    if (option.metavar or "").strip("[].") in NAMED and (name, option.name) != ("alert send", "key")
+]
 
 
-@pytest.mark.parametrize(("name", "option"), SERVICES)
-def test_the_shell_completes_every_option_that_takes_a_service(name, option, tmp_path, monkeypatch):
-    (tmp_path / "toombos.toml").write_text('[services.shop]\ncommand = ["x"]\nport = 1\n')
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    """A project with one name of each kind."""
+    (tmp_path / "toombos.toml").write_text(
+        '[services.shop]\ncommand = ["x"]\nport = 1\ngroups = ["shops"]\n[services.migrate]\ncommand = ["x"]\n'
+        'kind = "task"\n[modes.test]\n[[smoke]]\nname = "front"\nservice = "shop"\npath = "/"\n'
+        '[schedule.nightly]\ncommand = ["health"]\nat = "02:00"\n'
+    )
+    (tmp_path / ".env").write_text("TEST_API_KEY=x\n")
+    for name in ("data", "backups"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "backups" / "toombos-20261123T234656Z-7d50.tar.zst").touch()
+    monkeypatch.setenv("TOOMBOS_TEST_OF_COMPLETION", "1")
     monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def offered(name, option, begun):
     context = SimpleNamespace(command=dict(all_commands())[name], params={})
-    assert [item.value for item in option.shell_complete(context, "s")] == ["shop"]
+    return [item.value for item in option.shell_complete(context, begun)]
+
+
+@pytest.mark.parametrize(("name", "option"), [row[1:] for row in COMPLETED], ids=[row[0] for row in COMPLETED])
+def test_the_shell_completes_every_option_and_argument_that_takes_a_name(name, option, shop):
+    whole = NAMED[option.metavar.strip("[].")]
+    if whole is None:
+        whole = "test" if option.opts[0] == "--mode" else "TEST_API_KEY"
+    assert whole in offered(name, option, whole[:2])
+    assert [value for value in offered(name, option, whole[:2]) if not value.startswith(whole[:2])] == []
+
+
+def test_completion_covers_the_options_that_a_person_types_by_name():
+    assert {row[0] for row in COMPLETED} >= {
+        "smoke --only",
+        "diagnose --only",
+        "restore [ARCHIVE]",
+        "restore --only",
+        "schedule run JOB",
+        "backup verify [ARCHIVE]...",
+        "backup drill [ARCHIVE]",
+        "backup pin ARCHIVE",
+        "alert send --severity",
+        "help [TOPIC]...",
+    }
+
+
+def test_completion_offers_groups_and_further_steps(shop):
+    options = {row[0]: row[1:] for row in COMPLETED}
+    assert offered(*options["start [SERVICE]..."], "@") == ["@shops"]
+    assert offered(*options["smoke --only"], "health") == ["health-shop"]
+    assert "system.stopped" in offered(*options["diagnose --only"], "system.")
+
+
+def test_an_archive_that_is_typed_as_a_path_is_completed_as_one(shop):
+    options = {row[0]: row[1:] for row in COMPLETED}
+    assert offered(*options["backup verify [ARCHIVE]..."], "./da") == ["./data"]
+
+
+def test_completion_is_for_the_project_that_the_line_names(shop, monkeypatch):
+    monkeypatch.chdir("/")
+    options = {row[0]: row[1:] for row in COMPLETED}
+    _, option = options["smoke --only"]
+    outer = SimpleNamespace(command=None, params={"project": shop})
+    context = SimpleNamespace(command=dict(all_commands())["smoke"], params={}, parent=outer)
+    assert [item.value for item in option.shell_complete(context, "fr")] == ["front"]
+
+
+def test_completion_offers_nothing_if_the_manifest_is_broken(shop):
+    (shop / "toombos.toml").write_text("[services")
+    assert [offered(name, option, "") for _, name, option in COMPLETED if option.metavar == "STEP"] == [[]]
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -168,3 +252,55 @@ def test_a_documented_command_line_is_accepted(place, capsys):
     _, *words = shlex.split(DOCUMENTED[place].replace("\\", " "), comments=True)
     assert main(with_help(words)) == 0
     assert "Usage" in capsys.readouterr().out
+
+
+MEANT = {
+    "stat": "'status'",
+    "ps": "'status'",
+    "ls": "'status'",
+    "up": "'start'",
+    "down": "'stop'",
+    "init": "'config init'",
+    "doctor": "'diagnose'",
+    "reload": "'restart'",
+    "version": "'--version'",
+    "test": "'smoke'",
+    "tail": "'logs -f'",
+    "verify": "'backup verify'",
+    "drill": "'backup drill'",
+    "rotate-key": "'config rotate-key'",
+    "check": "'health' or 'config check'",
+    "strat": "'start'",
+    "sta": "'start'",
+    "RESTRAT": "'restart'",
+    "backup ls": "'list'",
+    "config validate": "'check'",
+    "monitoring start": "'up'",
+    "schedule list": "'show'",
+}
+
+
+@pytest.mark.parametrize(("typed", "meant"), MEANT.items(), ids=MEANT)
+def test_a_command_of_another_tool_leads_to_ours(typed, meant, capsys):
+    assert main(typed.split()) == 2
+    assert f"Did you mean {meant}?" in capsys.readouterr().err
+
+
+def test_every_command_that_is_suggested_is_accepted(capsys):
+    for group, words in _MEANT.items():
+        for meant in words.values():
+            for line in meant:
+                assert main(with_help(f"{group} {line}".split())) == 0, line
+
+
+def test_no_word_that_leads_elsewhere_is_a_command_of_ours():
+    assert not set(_MEANT[""]) & {name for name, *_ in COMMANDS}
+    for group in GROUPS:
+        assert not set(_MEANT.get(group, ())) & load_command(group, dict(TARGETS)[group]).commands.keys()
+
+
+def test_documented_checks_and_groups_exist():
+    known = {name for check in CHECKS for name in (check.id, check.group)}
+    named = re.findall(r"diagnose --only (\S+?)(?=[`\s|]|$)", "\n".join(DOCUMENTED.values()))
+    assert named
+    assert set(named) <= known | {"GROUP"}

@@ -34,6 +34,11 @@ COMMAND = re.compile(r"(^|\W)toombos (" + "|".join(name for name, *_ in COMMANDS
 QUOTED_AS_A_NAME = {
     "alerts/operations.py",  # the title of a test alert names the command that sent it
     "backup/archive/restore_txt.py",  # in an archive, for any machine
+    "cli/examples.py",  # the help, which is the same in every directory
+    "cli/man_pages.py",
+    "cli/plain_help.py",
+    "commands/help.py",
+    "main.py",
     "config/template.py",  # the head of a new .env
     "config/imports/writer.py",  # the head of a new manifest
     "diagnose/bundle.py",  # the command that wrote a file

@@ -13,7 +13,10 @@ TOOMBOS = (sys.executable, "-P", "-m", "toombos_cli")
 Toombos = Callable[..., subprocess.CompletedProcess[str]]
 """`run_toombos` in a directory that is given already."""
 
-_OURS = ("TOOMBOS_", "DRY_RUN", "USE_MOCK", "API_KEY", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_OURS = (
+    *("TOOMBOS_", "DRY_RUN", "USE_MOCK", "API_KEY", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
+    *("GITHUB_", "GITLAB_", "FORCE_COLOR", "CLICOLOR"),
+)
 
 
 def clean_environment() -> dict[str, str]:

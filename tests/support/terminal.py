@@ -97,7 +97,17 @@ class Session:
 
     def press_ctrl_c(self) -> None:
         """Type Ctrl-C: the terminal sends the signal."""
-        os.write(self._ours, b"\x03")
+        self.press("\x03")
+
+    def press(self, keys: str) -> None:
+        """Type these keys."""
+        os.write(self._ours, keys.encode())
+
+    @property
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed and hands it over by lines, as it did before the command."""
+        flags = termios.tcgetattr(self._ours)[3]
+        return bool(flags & termios.ECHO and flags & termios.ICANON)
 
     def close(self) -> None:
         """Close the terminal's window."""

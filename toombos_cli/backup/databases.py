@@ -14,6 +14,7 @@ from pathlib import Path
 
 from toombos_cli.backup.archive.format import DatabaseRecord
 from toombos_cli.backup.observer import BackupObserver
+from toombos_cli.base.text import seconds
 
 COMPANIONS = (b"-wal", b"-shm", b"-journal")
 _MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html, 1.3.1
@@ -129,7 +130,7 @@ def _copy(source: bytes, target: Path, mode: str, observer: BackupObserver, dead
 
     def progress(status: int, remaining: int, total: int) -> None:
         if time.monotonic() > end:
-            raise TimeoutError(f"the snapshot took longer than {deadline_s:g} s")
+            raise TimeoutError(f"the snapshot took longer than {seconds(deadline_s)}")
 
     with (
         closing(_connect(source, f"mode={mode}", min(deadline_s, _LOCK_WAIT_S))) as live,

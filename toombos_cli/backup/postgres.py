@@ -7,7 +7,6 @@ import contextlib
 import os
 import re
 import secrets
-import shlex
 import subprocess
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
@@ -21,6 +20,8 @@ from toombos_cli.backup.archive.format import DatabaseRecord
 from toombos_cli.backup.postgres_in_place import NEEDS, MissingOnServer, drop_all, missing_query
 from toombos_cli.base.errors import OperationError, RefusedError
 from toombos_cli.base.programs import find_program
+from toombos_cli.base.quoting import joined
+from toombos_cli.base.text import seconds
 from toombos_cli.processes import conflicts
 from toombos_cli.settings.databases import DatabaseKind, Server
 
@@ -109,7 +110,7 @@ class Postgres:
             self._run("pg_dump", options, timeout_s, at_least=int(major))
             told, complaint = psql.communicate(NEEDS + _COUNTS + "COMMIT;\n", timeout=timeout_s)
         except (subprocess.TimeoutExpired, BrokenPipeError):
-            raise OperationError(f"no answer within {timeout_s:g} s", where=self.name) from None
+            raise OperationError(f"no answer within {seconds(timeout_s)}", where=self.name) from None
         finally:
             psql.kill()
             psql.communicate()
@@ -141,7 +142,7 @@ class Postgres:
     def _as_superuser(self, sql: str) -> str:
         server = Server.parse(self.dsn)
         database = unquote(server.database) if server else ""
-        return shlex.join(["psql", *self._place(), "-U", "postgres", "-d", database, "-c", sql])
+        return joined(["psql", *self._place(), "-U", "postgres", "-d", database, "-c", sql])
 
     def _place(self) -> tuple[str, ...]:
         server = Server.parse(self.dsn)
@@ -152,11 +153,11 @@ class Postgres:
         server, place = Server.parse(self.dsn), self._place()
         ready = subprocess.run([postgres_program("pg_isready"), "-q", *place], check=False, timeout=10)
         if ready.returncode or server is None:
-            return OperationError(reason, where=self.name, hint=shlex.join(["pg_isready", *place]))
+            return OperationError(reason, where=self.name, hint=joined(["pg_isready", *place]))
         role = self.role or "postgres"
         create = [["createuser", *place, "-U", "postgres", "--login", "--pwprompt", role]] if role != "postgres" else []
         create += [["createdb", *place, "-U", "postgres", "-O", role, unquote(server.database) or role]]
-        hint = f"if it does not exist yet: {'; '.join(map(shlex.join, create))}"
+        hint = f"if it does not exist yet: {'; '.join(map(joined, create))}"
         return OperationError(reason, where=self.name, hint=hint)
 
     def try_restore(self, dump: Path, record: DatabaseRecord, timeout_s: float) -> None:
@@ -248,7 +249,7 @@ class Postgres:
                     stdin=subprocess.DEVNULL,
                 )
         except subprocess.TimeoutExpired:
-            raise OperationError(f"{program} did not end within {timeout_s:g} s", where=self.name) from None
+            raise OperationError(f"{program} did not end within {seconds(timeout_s)}", where=self.name) from None
         if done.returncode:
             locked = re.search(rf"\b{_LOCK_NOT_AVAILABLE}:", done.stderr)
             kind = LockTimeoutError if locked else OperationError

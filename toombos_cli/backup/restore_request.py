@@ -1,6 +1,5 @@
 """The request for a restore, and the interface that stops and starts the services for it."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from toombos_cli.backup.archive.encryption import NO_KEYS, Keys
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.postgres import Postgres
 from toombos_cli.backup.selection import Scope
+from toombos_cli.base.quoting import joined
 from toombos_cli.settings.databases import Server
 
 
@@ -22,8 +22,8 @@ def creation_hint(postgres: Postgres) -> str | None:
     at = (*host, *(("-p", str(server.port)) if server.port else ()), "-U", "postgres")
     role = server.user or "postgres"
     name = server.database or role
-    create_role = shlex.join(("createuser", *at, "--login", *(("--pwprompt",) if postgres.password else ()), role))
-    create_database = shlex.join(("createdb", *at, "-O", role, name))
+    create_role = joined(("createuser", *at, "--login", *(("--pwprompt",) if postgres.password else ()), role))
+    create_database = joined(("createdb", *at, "-O", role, name))
     return f"if the server has no such role or database yet: {create_role}; {create_database}"
 
 

@@ -2,10 +2,11 @@
 
 import errno
 import os
-import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+from toombos_cli.base.quoting import quoted
 
 _LONGEST_FIRST_LINE = 256  # the kernel reads no more
 
@@ -37,7 +38,7 @@ def why_exec_failed(program: str, error: OSError) -> CannotRun:
     """Return why the kernel has refused to run a program that is there, or to enter its directory."""
     if error.filename is not None and os.fsdecode(error.filename) != program:
         place = os.fsdecode(error.filename)
-        return CannotRun(f"cannot be run: {place}: {error.strerror}", f"see: ls -ld {shlex.quote(place)}")
+        return CannotRun(f"cannot be run: {place}: {error.strerror}", f"see: ls -ld {quoted(place)}")
     match error.errno:
         case errno.ENOEXEC:
             return CannotRun(
@@ -45,13 +46,11 @@ def why_exec_failed(program: str, error: OSError) -> CannotRun:
                 f"a script needs a first line such as #!/bin/sh: {program}",
             )
         case errno.ENOENT:
-            return CannotRun(
-                "cannot be run: the loader that it asks for was not found", f"see: ldd {shlex.quote(program)}"
-            )
+            return CannotRun("cannot be run: the loader that it asks for was not found", f"see: ldd {quoted(program)}")
         case errno.EACCES if _is_on_noexec(program):
-            hint = f"move it, or see: findmnt -T {shlex.quote(program)}"
+            hint = f"move it, or see: findmnt -T {quoted(program)}"
             return CannotRun("cannot be run: its file system is mounted with noexec", hint)
-    return CannotRun(f"cannot be run: {error.strerror}", f"see: ls -l {shlex.quote(program)}")
+    return CannotRun(f"cannot be run: {error.strerror}", f"see: ls -l {quoted(program)}")
 
 
 def _why_not_found(name: str, directory: str, path: str | None) -> CannotRun:
@@ -62,7 +61,7 @@ def _why_not_found(name: str, directory: str, path: str | None) -> CannotRun:
         if place.is_dir() and os.sep in name:
             return CannotRun("is a directory", "name the program in it")
         if place.is_file():
-            return CannotRun("is not executable", f"chmod +x {shlex.quote(str(place))}")
+            return CannotRun("is not executable", f"chmod +x {quoted(place)}")
     return CannotRun("was not found", "")
 
 
@@ -79,7 +78,7 @@ def _flaw_of_script(file: Path, path: str | None) -> CannotRun | None:
     if first.endswith(b"\r"):
         return CannotRun(
             "has lines that end with CR LF, as on Windows",
-            f"sed -i 's/\\r$//' {shlex.quote(str(file))}",
+            f"sed -i 's/\\r$//' {quoted(file)}",
         )
     words = first.decode(errors="surrogateescape").split()
     if not words:

@@ -61,7 +61,10 @@ class Finding:
             self.cause,
             f"fix: {self.fix}" if self.fix else "",
         )
+        seen = next((e for e in self.evidence if e.line is not None), None)
         return Case(
+            file=seen.source if seen else "",
+            line=seen.line if seen else None,
             name=f"{self.id} ({self.service})" if self.service else self.id,
             verdict=self.verdict,
             duration_s=self.duration_ms / 1000,

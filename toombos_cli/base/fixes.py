@@ -1,10 +1,10 @@
 """What a person can do about a fault. A `Fix` becomes text only when it is shown, and is never parsed back."""
 
-import os
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from toombos_cli.base.quoting import joined
 
 # The toombos commands that repair something and lose nothing.
 _HARMLESS = (("start",), ("restart",), ("config", "init"), ("monitoring", "restart"), ("monitoring", "reload"))
@@ -43,7 +43,7 @@ class Fix:
         """The line to paste, "" for advice."""
         if self.edit is not None:
             return self.edit.shell
-        return " ".join(map(_quoted, self.argv)) if self.argv else self.line
+        return joined(self.argv) if self.argv else self.line
 
     def __str__(self) -> str:
         return self.command or self.advice
@@ -52,18 +52,6 @@ class Fix:
         """Return the fix as in the JSON output: `command` or `advice`, `safe`, `undo`."""
         what = {"command": self.command} if self.command else {"advice": self.advice}
         return {**what, "safe": self.safe, "undo": self.undo}
-
-
-def _quoted(word: str) -> str:
-    """Return a word for a shell, on one printable line: as `$'a\\nb'` if it contains what is not printable."""
-    if word.isprintable():
-        return shlex.quote(word)
-    escaped = "".join(c if c.isprintable() and c not in "\\'" else _escaped(c) for c in word)
-    return f"$'{escaped}'"
-
-
-def _escaped(character: str) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def command(*argv: str, safe: bool = False, undo: str | None = None) -> Fix:
@@ -89,7 +77,7 @@ def advice(text: str) -> Fix:
 def here(*words: str) -> str:
     """Return a toombos command for the project of this process, to be pasted in the user's current directory."""
     named = () if _named_project is None else ("--project", str(_named_project))
-    return shlex.join(("toombos", *named, *words))
+    return joined(("toombos", *named, *words))
 
 
 def name_project(project: Path | None) -> None:

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from toombos_cli.base.directories import make_private_directory
 from toombos_cli.base.errors import LockedError, OperationError
 from toombos_cli.base.plain_files import READ, StrangeFileError, open_plain, read_plain
+from toombos_cli.base.quoting import quoted
 
 LOCK_FILE = os.O_RDWR | os.O_CREAT
 """Flags for a file that exists only for its lock and is created if missing."""
@@ -148,7 +148,7 @@ def _locked(path: Path) -> LockedError:
     except OSError:
         pid = doing = ""
     who = f"pid {pid} ({doing})" if pid.isdigit() else "another process"
-    hint = f"ps -fp {pid}" if pid.isdigit() else f"fuser -v {shlex.quote(str(path))}"
+    hint = f"ps -fp {pid}" if pid.isdigit() else f"fuser -v {quoted(path)}"
     return LockedError(f"another toombos is at work here: {who}", where=str(path), hint=hint)
 
 

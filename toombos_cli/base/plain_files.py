@@ -5,13 +5,13 @@ It is for the files of a project and for those that toombos keeps itself, such a
 
 import errno
 import os
-import shlex
 import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from toombos_cli.base.errors import RefusedError
+from toombos_cli.base.quoting import joined
 from toombos_cli.base.text import printable
 
 READ, APPEND, UPDATE = os.O_RDONLY, os.O_WRONLY | os.O_APPEND | os.O_CREAT, os.O_RDWR
@@ -28,7 +28,7 @@ class StrangeFileError(RefusedError, OSError):
     """
 
     def __init__(self, path: Path, flaw: str) -> None:
-        super().__init__(flaw, where=printable(str(path)), hint=shlex.join(("ls", "-l", printable(str(path)))))
+        super().__init__(flaw, where=printable(str(path)), hint=joined(("ls", "-l", str(path))))
         self.errno, self.strerror, self.filename = errno.ELOOP, flaw, str(path)
 
 

@@ -39,6 +39,9 @@ class Case:
     verdict: Verdict
     duration_s: float = 0.0
     detail: str = ""
+    file: str = ""
+    """The file that it is about, "" if there is none; `line` is the 1-based line there."""
+    line: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

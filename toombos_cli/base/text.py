@@ -81,10 +81,17 @@ def duration(seconds: float) -> str:
     return " ".join(f"{number} {unit}" for number, unit in shown if number) or "0 s"
 
 
+def seconds(amount: float) -> str:
+    """Return a limit or a measured time in seconds, rounded for people: `0.25 s`, `2.57 s` or `90 s`."""
+    if amount >= 100:
+        return f"{amount:.0f} s"
+    return f"{amount:.3g} s" if amount >= 1 else f"{round(amount, 3):g} s"
+
+
 def parse_duration(text: str, *, where: str) -> float:
     """Return the seconds of `90`, `500ms`, `30s`, `1.5m` or `2d`. Raise UsageError; `where` names the option."""
     match = _DURATION.fullmatch(text.strip())
-    seconds = float(match[1]) * UNITS_S[match[2] or "s"] if match else 0.0
-    if not 0 < seconds < math.inf:
+    amount_s = float(match[1]) * UNITS_S[match[2] or "s"] if match else 0.0
+    if not 0 < amount_s < math.inf:
         raise UsageError(f"{text!r} is not a duration above 0", where=where, hint="for example 500ms, 30s, 1.5m or 1h")
-    return seconds
+    return amount_s

@@ -7,13 +7,13 @@ that the user has noted with `toombos config trust` is believed as it is. See do
 
 import contextlib
 import os
-import shlex
 import stat
 from pathlib import Path
 
 from toombos_cli.base.errors import RefusedError
 from toombos_cli.base.fixes import here
 from toombos_cli.base.plain_files import read_plain, strange_kind
+from toombos_cli.base.quoting import joined, quoted
 from toombos_cli.base.text import printable
 
 NOTED_BY_ENVIRONMENT = "TOOMBOS_TRUST"
@@ -118,7 +118,7 @@ def noted_directories() -> tuple[str, ...]:
             raise NotTrustedError(
                 f"the list of trusted directories {flaw}",
                 where=printable(str(where)),
-                hint=shlex.join(("ls", "-ld", printable(str(where)))),
+                hint=joined(("ls", "-ld", str(where))),
             )
     return tuple(os.fsdecode(line) for line in content.splitlines() if line)
 
@@ -182,7 +182,7 @@ def _check_state_file(path: Path, project: Path) -> None:
     _check(path, found, project)
     if flaw := strange_kind(found):
         place = printable(str(path))
-        raise NotTrustedError(f"{flaw} ({_described(found)}): not used", where=place, hint=shlex.join(("rm", place)))
+        raise NotTrustedError(f"{flaw} ({_described(found)}): not used", where=place, hint=joined(("rm", place)))
 
 
 def _way_on(path: Path, found: os.stat_result, project: Path) -> str:
@@ -191,7 +191,7 @@ def _way_on(path: Path, found: os.stat_result, project: Path) -> str:
         return trust
     if found.st_mode & stat.S_ISVTX:
         return f"give a directory of your own with --project, or: {trust}"
-    return f"chmod o-w {shlex.quote(printable(str(path)))}, or: {trust}"
+    return f"chmod o-w {quoted(path)}, or: {trust}"
 
 
 def _described(found: os.stat_result) -> str:

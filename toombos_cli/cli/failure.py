@@ -69,6 +69,11 @@ def fail(argv: list[str], targets: Mapping[str, str], code: int, *problems: Prob
         from toombos_cli.render.problems import print_problems
 
         print_problems(problems, invocation.stderr)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from toombos_cli.render.console import write_commands
+        from toombos_cli.render.github import errors
+
+        write_commands(invocation.stderr, errors(problems))
     return code
 
 

@@ -24,11 +24,17 @@ class CommandGroup(TyperGroup):
         name = args[0]
         if ctx.resilient_parsing or name.startswith("-") or self.get_command(ctx, name) is not None:
             return super().resolve_command(ctx, args)
-        from toombos_cli.base.spelling import nearest
+        from toombos_cli.cli.meant_names import meant_commands
 
         hidden = {known for known, command in self.commands.items() if command.hidden}
-        meant = nearest(name, (known for known in self.list_commands(ctx) if known not in hidden))
-        return ctx.fail(f"No such command {name!r}." + (f" Did you mean {meant!r}?" if meant else ""))
+        known = [known for known in self.list_commands(ctx) if known not in hidden]
+        meant = meant_commands(ctx.command_path.partition(" ")[2], name, known, self.subcommands)
+        asked = f" Did you mean {' or '.join(map(repr, meant))}?" if meant else ""
+        return ctx.fail(f"No such command {name!r}.{asked}")
+
+    def subcommands(self) -> dict[str, list[str]]:
+        """Return the names of the commands of each group in this one; a group of commands has none."""
+        return {}
 
 
 def command_group(help: str, *, cls: type[CommandGroup] = CommandGroup) -> typer.Typer:  # noqa: A002 (Typer's name)

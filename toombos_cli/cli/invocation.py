@@ -17,10 +17,9 @@ from toombos_cli.base.results import Report
 from toombos_cli.cli import options
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from toombos_cli.base.redaction import Redactor
     from toombos_cli.manifest.model import Manifest
+    from toombos_cli.render.console import PrintableConsole
 
 R = TypeVar("R", bound=Report)
 
@@ -105,18 +104,22 @@ class Invocation:
         return self.options.verbose
 
     @cached_property
-    def stdout(self) -> "Console":
+    def stdout(self) -> "PrintableConsole":
         """The console for the result, and nothing else."""
         from toombos_cli.render.console import make_console
 
         return make_console(sys.stdout, color=not self.options.no_color)
 
     @cached_property
-    def stderr(self) -> "Console":
+    def stderr(self) -> "PrintableConsole":
         """The console for progress, prompts, hints and errors."""
         from toombos_cli.render.console import make_console
 
         return make_console(sys.stderr, color=not self.options.no_color)
+
+    def print_on_stderr(self) -> None:
+        """Print the report on stderr, too: stdout is for something else."""
+        self.__dict__["stdout"] = self.stderr
 
     @cached_property
     def redactor(self) -> "Redactor":
@@ -167,9 +170,12 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     """Make `function(invocation, ...)` a Typer callback that also takes the global options.
 
     A parameter `Annotated[Record, {field: typer.Option(...), ...}]` stands for the fields of that dataclass: each
-    becomes the option in the table, with the field's type and default, and the function gets the record.
+    becomes the option in the table, with the field's type and default, and the function gets the record. A parameter
+    `context: typer.Context` is what Typer knows about this call.
     """
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    wants_context = any(p.annotation is typer.Context for p in own)
+    own = [p for p in own if p.annotation is not typer.Context]
     records = {p.name: p.annotation for p in own if _is_record(p.annotation)}
     shared = {
         "project": (options.Project, None),
@@ -188,6 +194,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             record, table = get_args(annotation)
             given[parameter] = record(**{field: given.pop(field) for field in table})
         invocation = Invocation(command=name, options=chosen)
+        if wants_context:
+            given["context"] = context
         try:
             function(invocation, **given)
         except ToombosError as error:

@@ -18,6 +18,8 @@ class CommandsOnDemand(CommandGroup):
     """By name: `module` or `module:name` of a function in it, below `toombos_cli.commands`."""
     sections: ClassVar[Mapping[str, Mapping[str, str]]]
     """By title of a section of the help: each command's name and summary."""
+    guide: ClassVar[tuple[str, tuple[tuple[str, str], ...]]]
+    """The page and the examples of the program itself."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return all names, in the order of the help."""
@@ -29,11 +31,21 @@ class CommandsOnDemand(CommandGroup):
             self.commands[cmd_name] = load_command(cmd_name, self.targets[cmd_name])
         return self.commands.get(cmd_name)
 
+    def subcommands(self) -> dict[str, list[str]]:
+        """Return the names of the commands of each group; this loads every command."""
+        groups = {name: load_command(name, target) for name, target in self.targets.items()}
+        return {
+            name: [sub for sub, command in group.commands.items() if not command.hidden]
+            for name, group in groups.items()
+            if hasattr(group, "commands")
+        }
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the global options and the summary of each command."""
         plain_help.write_options(self, ctx, formatter)
         for title, summaries in self.sections.items():
             plain_help.write_commands(summaries.items(), formatter, title=title)
+        plain_help.write_guide(*self.guide, formatter)
 
 
 def load_command(name: str, target: str) -> Any:

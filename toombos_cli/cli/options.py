@@ -1,13 +1,10 @@
 """The options that more than one command takes, declared once."""
 
-import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from toombos_cli.manifest.model import Manifest
 
 _GLOBAL = "Global options"
 
@@ -45,41 +42,25 @@ Strict = Annotated[
     bool, typer.Option("--strict", help="Treat a warning, or having nothing to check, as a failure (exit 1).")
 ]
 
-
-def complete_service(incomplete: str) -> list[str]:
-    """Return the project's services and groups with this prefix; none if the manifest is invalid."""
-    from toombos_cli.cli.service_names import groups_of
-
-    manifest = _manifest_to_complete()
-    known = (*manifest.services, *groups_of(manifest.services)) if manifest else ()
-    return [name for name in known if name.startswith(incomplete)]
-
-
-def complete_task(incomplete: str) -> list[str]:
-    """Return the project's tasks with this prefix, for shell completion; none if the manifest is invalid."""
-    manifest = _manifest_to_complete()
-    services = manifest.services.values() if manifest else ()
-    return [service.name for service in services if service.is_task and service.name.startswith(incomplete)]
+Github = Annotated[
+    bool | None,
+    typer.Option(
+        "--github/--no-github",
+        help="Annotate what is wrong for GitHub Actions; by default in its steps.",
+        show_default=False,
+    ),
+]
 
 
-def _manifest_to_complete() -> "Manifest | None":
-    from toombos_cli.base.errors import ToombosError
-    from toombos_cli.manifest.reading.loader import load_manifest
-    from toombos_cli.project.find import find_project, refuse_untrusted
+def complete(kind: str) -> Callable[[typer.Context, str], list[str]]:
+    """Return what completes an option or an argument in a shell: a kind of names of `toombos_cli.cli.completion`."""
 
-    given = os.environ.get("TOOMBOS_PROJECT")
-    try:
-        project = Path(given).resolve() if given else find_project(Path.cwd())
-        refuse_untrusted(project)
-        return load_manifest(project)
-    except (ToombosError, OSError):
-        return None
+    def names(ctx: typer.Context, incomplete: str) -> list[str]:
+        from toombos_cli.cli.completion import names_of
 
+        return names_of(kind, ctx, incomplete)
 
-def complete_mode(incomplete: str) -> list[str]:
-    """Return the project's modes with this prefix, for shell completion; none if the manifest is invalid."""
-    manifest = _manifest_to_complete()
-    return [name for name in (manifest.modes if manifest else ()) if name.startswith(incomplete)]
+    return names
 
 
 Mode = Annotated[
@@ -89,7 +70,7 @@ Mode = Annotated[
         metavar="NAME",
         help="Use this mode of the manifest ([modes.NAME]).",
         show_default=False,
-        autocompletion=complete_mode,
+        autocompletion=complete("mode"),
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Use dry-run mode (--mode dry_run).")]
@@ -100,6 +81,6 @@ Services = Annotated[
         metavar="[SERVICE]...",
         show_default=False,
         help="Services or @groups; default: all.",
-        autocompletion=complete_service,
+        autocompletion=complete("service"),
     ),
 ]

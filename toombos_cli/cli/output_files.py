@@ -1,21 +1,48 @@
-"""The files that an option such as `--junit FILE` names for the command to write."""
+"""The files that an option such as `--junit FILE` names for the command to write; `-` is stdout."""
 
 import errno
 import os
 import stat
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toombos_cli.base.directories import make_private_directory
 from toombos_cli.base.errors import OperationError, Problem, UsageError
 from toombos_cli.base.files import replace_file
 
+if TYPE_CHECKING:
+    from toombos_cli.cli.invocation import Invocation
+
+
+STDOUT = Path("-")
+
+
+def give_stdout_away(
+    invocation: "Invocation",
+    files: Mapping[str, Path | None],
+    *,
+    format: str | None = None,  # noqa: A002 (the option's name)
+) -> None:
+    """Print the report on stderr if the FILE of an option is `-`: stdout is for that document alone.
+
+    Raises UsageError if stdout is wanted twice, also by `--json` or another `format`.
+    """
+    wanting = [option for option, path in files.items() if path == STDOUT]
+    if not wanting:
+        return
+    shown = format or invocation.format
+    others = wanting[1:] + ([f"--format {shown}" if format else "--json"] if shown != "text" else [])
+    if others:
+        raise UsageError(f"{wanting[0]} - and {others[0]} would both write to stdout", hint="give one of them a file")
+    invocation.print_on_stderr()
+
 
 def refuse_unwritable(option: str, path: Path | None) -> None:
     """Raise UsageError if the file cannot be written: found out at the end, minutes of work would be lost."""
-    if path is None:
+    if path is None or path == STDOUT:
         return
     where = f"{option} {path}"
     if path.is_dir():
@@ -29,7 +56,7 @@ def refuse_unwritable(option: str, path: Path | None) -> None:
 
 def prepare_output(option: str, path: Path | None) -> None:
     """Create the file's directory, then check as `refuse_unwritable` does. Raises OperationError, UsageError."""
-    if path is None:
+    if path is None or path == STDOUT:
         return
     try:
         make_private_directory(path.parent)
@@ -41,8 +68,12 @@ def prepare_output(option: str, path: Path | None) -> None:
 def write_output(path: Path, content: bytes) -> None:
     """Replace the file in one step, readable only for its owner; write to a pipe or a device (/dev/stdout) in place.
 
-    Raises OperationError.
+    `-` is stdout. Raises OperationError.
     """
+    if path == STDOUT:
+        sys.stdout.buffer.write(content)
+        sys.stdout.flush()
+        return
     try:
         if _is_written_in_place(path):
             with os.fdopen(_open_in_place(path), "ab") as stream:

@@ -31,6 +31,15 @@ def write_commands(summaries: Iterable[tuple[str, str]], formatter: Any, *, titl
         formatter.write_dl([*summaries])
 
 
+def write_guide(page: str, examples: Iterable[tuple[str, str]], formatter: Any) -> None:
+    """Write command lines with what each does, and how to read the page that explains more."""
+    if examples:
+        with formatter.section("Examples"):
+            formatter.write_dl([*examples])
+    formatter.write_paragraph()
+    formatter.write_text(f"Page: toombos help {page}.md")
+
+
 def summary(command: Any) -> str:
     """Return the first sentence of a command's help."""
     return str(command.get_short_help_str(limit=1000))
@@ -44,6 +53,10 @@ def make_plain(command: Any) -> None:
         write_options(command, context, formatter)
         if subcommands:
             write_commands([(name, summary(sub)) for name, sub in subcommands.items() if not sub.hidden], formatter)
+        from toombos_cli.cli.examples import GUIDES
+
+        guide = GUIDES[context.command_path.partition(" ")[2]]
+        write_guide(guide.page, guide.examples, formatter)
 
     command.format_options = format_options
     for sub in subcommands.values():

@@ -1,8 +1,10 @@
-"""Shows a report repeatedly, until Ctrl-C or until its reader has gone."""
+"""Shows a report repeatedly, until `q`, Ctrl-C or until its reader has gone."""
 
 import time
 from collections.abc import Callable, Iterator
 from typing import NoReturn
+
+import typer
 
 from toombos_cli.base.results import Report
 from toombos_cli.cli.invocation import Invocation
@@ -18,7 +20,10 @@ def watch_report(
     format: str | None = None,  # noqa: A002 (the option's name)
     strict: bool = False,
 ) -> NoReturn:
-    """Print the report every `every_s` seconds: in place on a terminal, one after the other elsewhere."""
+    """Print the report every `every_s` seconds: in place on a terminal, one after the other elsewhere.
+
+    `q` ends the command with the exit code of the last report, Ctrl-C with 130.
+    """
     chosen = format or invocation.format
 
     def print_once(report: Report) -> None:
@@ -28,13 +33,21 @@ def watch_report(
     if not (invocation.stdout.is_terminal and chosen == "text"):
         for report in _rounds(make, invocation, every_s):
             print_once(report)
+    from toombos_cli.cli.keys import PressedKeys
     from toombos_cli.render.live import LiveScreen
 
-    with LiveScreen(invocation.stdout) as screen:
-        for report in _rounds(make, invocation, every_s):
-            footer = f"{time.strftime('%H:%M:%S')}, every {every_s:g} s; Ctrl-C to stop"
-            screen.draw(lambda report=report: print_once(report), footer=footer)  # type: ignore[misc]  # bound at once
-    raise AssertionError("rounds do not end")
+    code = 0
+    with PressedKeys() as keys:
+        try:
+            with LiveScreen(invocation.stdout) as screen:
+                for report in _rounds(make, invocation, every_s):
+                    code = report.exit_code(strict=strict)
+                    footer = f"{time.strftime('%H:%M:%S')}, every {every_s:g} s; q to stop"
+                    screen.draw(lambda report=report: print_once(report), footer=footer)  # type: ignore[misc]  # bound at once
+        except KeyboardInterrupt:
+            if not keys.ended:
+                raise
+    raise typer.Exit(code)
 
 
 def _rounds(make: Callable[[], Report], invocation: Invocation, every_s: float) -> Iterator[Report]:

@@ -1,12 +1,13 @@
 """`toombos alert`: test, send, status; and deliver and serve, which run in the background."""
 
-import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from toombos_cli.base.errors import ConfigurationError, OperationError, UsageError
+from toombos_cli.base.quoting import quoted
+from toombos_cli.cli import options
 from toombos_cli.cli.groups import command_group
 from toombos_cli.cli.invocation import Invocation, command
 from toombos_cli.manifest.tables.escalation import Trouble, severity_of
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
 app = command_group("Notify people of problems through the manifest's channels.")
 
 SeverityOption = Annotated[
-    str, typer.Option("--severity", metavar="P0|P1|P2|P3", help="How urgent it is; P0 is the most urgent.")
+    str,
+    typer.Option(
+        "--severity",
+        metavar="P0|P1|P2|P3",
+        autocompletion=options.complete("severity"),
+        help="How urgent it is; P0 is the most urgent.",
+    ),
 ]
 
 
@@ -46,7 +53,14 @@ def send(
         ),
     ] = None,
     severity: Annotated[
-        str | None, typer.Option("--severity", metavar="P0|P1|P2|P3", help="How urgent it is.", show_default="P2")
+        str | None,
+        typer.Option(
+            "--severity",
+            metavar="P0|P1|P2|P3",
+            autocompletion=options.complete("severity"),
+            help="How urgent it is.",
+            show_default="P2",
+        ),
     ] = None,
     trouble: Annotated[
         Trouble | None, typer.Option("--trouble", metavar="KIND", help=f"Decides the severity: {', '.join(Trouble)}.")
@@ -78,7 +92,7 @@ def send(
         raise OperationError(
             "the alert could not be handed over: the directory is not writable for this user",
             where=str(directory),
-            hint=f"ls -ld {shlex.quote(str(directory))}  # send as its owner",
+            hint=f"ls -ld {quoted(directory)}  # send as its owner",
         )
     invocation.finish(AlertSentReport(key=event.key, severity=event.severity.value, resolved=resolved))
 

@@ -42,7 +42,10 @@ app = command_group(
 )
 
 Archives = Annotated[
-    list[Path] | None, typer.Argument(metavar="[ARCHIVE]...", show_default=False, help="Default: all.")
+    list[Path] | None,
+    typer.Argument(
+        metavar="[ARCHIVE]...", autocompletion=options.complete("archive"), show_default=False, help="Default: all."
+    ),
 ]
 
 
@@ -192,7 +195,13 @@ def status(
 def drill(
     invocation: Invocation,
     archive: Annotated[
-        Path | None, typer.Argument(metavar="[ARCHIVE]", show_default=False, help="Default: the newest good one.")
+        Path | None,
+        typer.Argument(
+            metavar="[ARCHIVE]",
+            autocompletion=options.complete("archive"),
+            show_default=False,
+            help="Default: the newest good one.",
+        ),
     ] = None,
 ) -> None:
     """Prove that a restore works: unpack an archive into a scratch directory, check it, and remove it."""
@@ -212,7 +221,13 @@ def drill(
 def pin(
     invocation: Invocation,
     archive: Annotated[
-        Path, typer.Argument(metavar="ARCHIVE", show_default=False, help="The path or name of an archive.")
+        Path,
+        typer.Argument(
+            metavar="ARCHIVE",
+            autocompletion=options.complete("archive"),
+            show_default=False,
+            help="The path or name of an archive.",
+        ),
     ],
     off: Annotated[bool, typer.Option("--off", help="Unpin it.")] = False,
 ) -> None:

@@ -8,6 +8,7 @@ import typer
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.fixes import here
 from toombos_cli.cli import options
+from toombos_cli.cli.github import annotate
 from toombos_cli.cli.groups import command_group
 from toombos_cli.cli.invocation import Invocation, command
 
@@ -28,6 +29,7 @@ def check(
         Literal["text", "json", "junit"] | None,
         typer.Option("--format", help="Output format.", show_default="text"),
     ] = None,
+    github: options.Github = None,
     strict: options.Strict = False,
 ) -> None:
     """Check .env and everything it affects, and report each problem with its line and fix.
@@ -40,6 +42,7 @@ def check(
 
     check_steps(invocation.manifest)
     report = run_check(invocation.manifest, mode=_mode(invocation, mode, dry_run=dry_run), start=_start(invocation))
+    annotate(invocation, report, asked=github, format=format)
     invocation.finish(report, format=format, strict=strict)
 
 
@@ -53,7 +56,7 @@ def show(
             metavar="[SERVICE]",
             help="Show what this service gets.",
             show_default=False,
-            autocompletion=options.complete_service,
+            autocompletion=options.complete("service"),
         ),
     ] = None,
     mode: options.Mode = None,
@@ -138,7 +141,12 @@ def encrypt(
     invocation: Invocation,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Default: every secret in plain text.", show_default=False),
+        typer.Argument(
+            metavar="[NAME]...",
+            autocompletion=options.complete("secret"),
+            help="Default: every secret in plain text.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Encrypt secrets of .env in place, with API_KEY_ENCRYPTION_KEY; comments and order stay."""
@@ -156,6 +164,7 @@ def rotate_key(
         typer.Option(
             "--new-key-from",
             metavar="VARIABLE",
+            autocompletion=options.complete("variable"),
             help="Environment variable with the new key; default: a random key.",
             show_default=False,
         ),

@@ -1,5 +1,6 @@
 """`toombos diagnose`."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,8 +10,9 @@ import typer
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.text import size
 from toombos_cli.cli import options
+from toombos_cli.cli.github import annotate
 from toombos_cli.cli.invocation import Invocation, command
-from toombos_cli.cli.output_files import prepare_output, write_output
+from toombos_cli.cli.output_files import STDOUT, give_stdout_away, prepare_output, write_output
 
 if TYPE_CHECKING:
     from toombos_cli.base.fixes import Fix
@@ -27,14 +29,20 @@ def diagnose(
     invocation: Invocation,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="GROUP|ID", help="Run only these checks; may be repeated.", show_default=False),
+        typer.Option(
+            "--only",
+            metavar="GROUP|ID",
+            autocompletion=options.complete("check"),
+            help="Run only these checks; may be repeated.",
+            show_default=False,
+        ),
     ] = None,
     service: Annotated[
         list[str] | None,
         typer.Option(
             "--service",
             metavar="SERVICE",
-            autocompletion=options.complete_service,
+            autocompletion=options.complete("service"),
             help="Report only what concerns it; may be repeated.",
             show_default=False,
         ),
@@ -79,7 +87,7 @@ def diagnose(
         typer.Option(
             "--profile",
             metavar="SERVICE",
-            autocompletion=options.complete_service,
+            autocompletion=options.complete("service"),
             help="Show what a service is doing: its stacks and a flame graph (py-spy).",
             show_default=False,
             rich_help_panel=_REPORTS,
@@ -96,6 +104,7 @@ def diagnose(
             rich_help_panel=_REPORTS,
         ),
     ] = 10.0,
+    github: options.Github = None,
     strict: options.Strict = False,
 ) -> None:
     """Find out what is wrong, why, and what to type.
@@ -105,6 +114,9 @@ def diagnose(
     """
     if profile is not None:
         _profile(invocation, profile, seconds)
+    give_stdout_away(invocation, {"--html": html, "--bundle": bundle}, format=format)
+    if bundle == STDOUT and sys.stdout.isatty():
+        raise UsageError("--bundle - is binary, and stdout is a terminal", hint="give it a file")
     prepare_output("--html", html)
     prepare_output("--bundle", bundle)
     _refuse_contradictions(fix=fix, yes=yes, saved=saved, bundle=bundle, issue=issue, incident=incident)
@@ -125,6 +137,7 @@ def diagnose(
         from toombos_cli.diagnose.issue import make_issue
 
         invocation.finish(make_issue(found) if issue else make_incident(found))
+    annotate(invocation, found.report, asked=github, format=format)
     invocation.finish(found.report, format=format, strict=strict)
 
 
@@ -172,8 +185,6 @@ def _fixed(invocation: Invocation, found: "Diagnosis", selection: "FindingFilter
 
 
 def _agreed() -> bool:
-    import sys
-
     if not sys.stdin.isatty():
         raise UsageError("--fix asks before each fix, and stdin is not a terminal", hint="--fix --yes")
     return typer.confirm("run it?", err=True)
@@ -190,7 +201,8 @@ def _write_files(invocation: Invocation, found: "Diagnosis", *, html: Path | Non
 
         content = make_bundle(found, markdown(found.report, verbose=True), str(bundle))
         write_output(bundle, content)
-        invocation.stderr.print(f"{bundle}: {size(len(content))}, without secrets", soft_wrap=True)
+        named = "the bundle" if bundle == STDOUT else bundle
+        invocation.stderr.print(f"{named}: {size(len(content))}, without secrets", soft_wrap=True)
 
 
 def _profile(invocation: Invocation, service: str, seconds: float) -> None:

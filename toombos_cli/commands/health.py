@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from toombos_cli.cli import options
+from toombos_cli.cli.github import annotate
 from toombos_cli.cli.invocation import Invocation, command
 from toombos_cli.cli.missed_runs import warn_of_missed_runs
 
@@ -48,6 +49,7 @@ def health(
             show_default=False,
         ),
     ] = None,
+    github: options.Github = None,
     strict: options.Strict = False,
 ) -> None:
     """Check every service at once and give the reason for each one that is not healthy.
@@ -74,7 +76,9 @@ def health(
         return report
 
     if watch is None:
-        invocation.finish(check(), format=format, strict=strict)
+        report = check()
+        annotate(invocation, report, asked=github, format=format)
+        invocation.finish(report, format=format, strict=strict)
     from toombos_cli.cli.watch import watch_report
 
     watch_report(invocation, check, every_s=watch, format=format, strict=strict)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toombos_cli.base.errors import Problem, ToombosError
+from toombos_cli.base.errors import Problem, ToombosError, UsageError
 from toombos_cli.base.redaction import mask_values
 from toombos_cli.cli import options
+from toombos_cli.cli.github import annotate
 from toombos_cli.cli.invocation import Invocation, command
-from toombos_cli.cli.output_files import refuse_unwritable, write_outputs
+from toombos_cli.cli.output_files import STDOUT, give_stdout_away, refuse_unwritable, write_outputs
 from toombos_cli.load.options import LoadOptions
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def load(
         typer.Option(
             "--watch",
             metavar="SERVICE",
-            autocompletion=options.complete_service,
+            autocompletion=options.complete("service"),
             help="Also show its CPU and memory.",
             rich_help_panel=_JUDGE,
         ),
@@ -149,6 +150,7 @@ def load(
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML.", rich_help_panel=_OUT)
     ] = None,
+    github: options.Github = None,
     strict: options.Strict = False,
 ) -> None:
     """Put load on a service and measure what its users would experience.
@@ -168,6 +170,9 @@ def load(
     named = {"--csv": csv, "--html": html, "--junit": junit, "--save-baseline": asked.save_baseline}
     for option, path in named.items():
         refuse_unwritable(option, path)
+    give_stdout_away(invocation, {"--csv": csv, "--html": html, "--junit": junit})
+    if asked.save_baseline == STDOUT:
+        raise UsageError("--save-baseline adds to a file, so it cannot write to stdout", hint="give it a file")
     criteria, fleet = criteria_of(asked), locust_fleet_of(asked)
     manifest = invocation.manifest
     judged = (objective.server for objective in criteria.objectives)
@@ -192,6 +197,7 @@ def load(
         raise
     report = invocation.redacted(report)
     unwritten = write_outputs(_documents(report, csv=csv, html=html, junit=junit))
+    annotate(invocation, report, asked=github)
     invocation.finish(replace(report, problems=(*report.problems, *unwritten)), strict=strict)
 
 
@@ -232,16 +238,12 @@ def _documents_of_no_run(
     problems: tuple[Problem, ...], argv: tuple[str, ...], *, csv: Path | None, html: Path | None, junit: Path | None
 ) -> Iterator[tuple[Path, str]]:
     """Yield each requested file for a run without a report, or the file of an earlier run would be taken for its."""
-    from toombos_cli.base.results import Case, Verdict
     from toombos_cli.render import junit as junit_xml
     from toombos_cli.render import load_csv, load_html
-    from toombos_cli.render.presentable import presentable
 
     if csv is not None:
         yield csv, load_csv.document(())
     if html is not None:
         yield html, load_html.not_run_document(problems, argv=argv)
     if junit is not None:
-        said = "; ".join(": ".join(filter(None, (p.where, p.message))) for p in problems)
-        case = Case(name="requests", verdict=Verdict.ERROR, detail=presentable(said))
-        yield junit, junit_xml.document_of_cases((case,), suite="load")
+        yield junit, junit_xml.document_of_errors(problems, suite="load")

@@ -23,7 +23,12 @@ def restore(
     invocation: Invocation,
     archive: Annotated[
         str | None,
-        typer.Argument(metavar="[ARCHIVE]", help="The path, name or URL (s3://...) of an archive.", show_default=False),
+        typer.Argument(
+            metavar="[ARCHIVE]",
+            autocompletion=options.complete("archive"),
+            help="The path, name or URL (s3://...) of an archive.",
+            show_default=False,
+        ),
     ] = None,
     latest_good: Annotated[
         bool,
@@ -36,7 +41,11 @@ def restore(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            "--only", metavar="PATH", help="Restore only this file or directory; may be repeated.", show_default=False
+            "--only",
+            metavar="PATH",
+            autocompletion=options.complete("path"),
+            help="Restore only this file or directory; may be repeated.",
+            show_default=False,
         ),
     ] = None,
     preview: options.Preview = False,

@@ -15,7 +15,8 @@ from toombos_cli.cli.invocation import Invocation, command
 def run(
     invocation: Invocation,
     task: Annotated[
-        str, typer.Argument(metavar="TASK", show_default=False, autocompletion=options.complete_task, help="Its name.")
+        str,
+        typer.Argument(metavar="TASK", show_default=False, autocompletion=options.complete("task"), help="Its name."),
     ],
     arguments: Annotated[
         list[str] | None,

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from toombos_cli.cli import options
 from toombos_cli.cli.groups import command_group
 from toombos_cli.cli.invocation import Invocation, command
 
@@ -53,7 +54,10 @@ def remove(invocation: Invocation) -> None:
 
 @app.command()
 @command
-def run(invocation: Invocation, job: Annotated[str, typer.Argument(metavar="JOB", help="The job's name.")]) -> None:
+def run(
+    invocation: Invocation,
+    job: Annotated[str, typer.Argument(metavar="JOB", autocompletion=options.complete("job"), help="The job's name.")],
+) -> None:
     """Run one job now, record the run, and raise an alert if it fails."""
     from toombos_cli.schedule.job_run import run_job
 

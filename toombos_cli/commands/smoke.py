@@ -1,6 +1,5 @@
 """`toombos smoke`."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toombos_cli.cli import options
+from toombos_cli.cli.github import annotate, manifest_places
 from toombos_cli.cli.invocation import Invocation, command
-from toombos_cli.cli.output_files import prepare_output, write_output
+from toombos_cli.cli.junit_file import junit_of_failure
+from toombos_cli.cli.output_files import give_stdout_away, prepare_output, write_output
 
 if TYPE_CHECKING:
-    from toombos_cli.smoke.report import SmokeReport, StepResult
+    from toombos_cli.smoke.report import StepResult
     from toombos_cli.smoke.round import Notify
 
 
@@ -23,7 +24,11 @@ def smoke(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            "--only", metavar="STEP", help="Run only this step and those it needs; may be repeated.", show_default=False
+            "--only",
+            metavar="STEP",
+            autocompletion=options.complete("step"),
+            help="Run only this step and those it needs; may be repeated.",
+            show_default=False,
         ),
     ] = None,
     wait: Annotated[
@@ -35,7 +40,7 @@ def smoke(
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Also write JUnit XML.", show_default=False)
     ] = None,
-    github: Annotated[bool, typer.Option("--github", help="Annotate failures for GitHub Actions.")] = False,
+    github: options.Github = None,
     allow_live: Annotated[
         bool, typer.Option("--allow-live", help="On a system that is not in dry-run mode, run the read-only steps.")
     ] = False,
@@ -54,30 +59,31 @@ def smoke(
     from toombos_cli.smoke.plan import make_plan
     from toombos_cli.smoke.run import run_smoke
 
-    plan = make_plan(invocation.manifest, tuple(only or ()))
+    give_stdout_away(invocation, {"--junit": junit})
     prepare_output("--junit", junit)
-    if deep:
-        from toombos_cli.smoke.deep import find_schemathesis
+    with junit_of_failure(invocation, junit):
+        plan = make_plan(invocation.manifest, tuple(only or ()))
+        if deep:
+            from toombos_cli.smoke.deep import find_schemathesis
 
-        find_schemathesis()
-    with _progress(invocation, total=len(plan.names) * repeat) as notify:
-        report = run_smoke(
-            invocation.manifest,
-            plan,
-            environment=read_environment(invocation.manifest),
-            allow_live=allow_live,
-            rounds=repeat,
-            wait_s=wait,
-            deep=deep,
-            notify=notify,
-        )
+            find_schemathesis()
+        with _progress(invocation, total=len(plan.names) * repeat) as notify:
+            report = run_smoke(
+                invocation.manifest,
+                plan,
+                environment=read_environment(invocation.manifest),
+                allow_live=allow_live,
+                rounds=repeat,
+                wait_s=wait,
+                deep=deep,
+                notify=notify,
+            )
     report = invocation.redacted(report)
     if junit:
         from toombos_cli.render.junit import document
 
-        write_output(junit, document(report, suite=invocation.command).encode())
-    if github:
-        _annotate(invocation, report)
+        write_output(junit, document(report, suite=invocation.command, places=manifest_places(invocation)).encode())
+    annotate(invocation, report, asked=github)
     invocation.finish(report, strict=strict)
 
 
@@ -96,16 +102,3 @@ def _progress(invocation: Invocation, *, total: int) -> Iterator["Notify"]:
             status.update(f"{done} of {total}: {result.name}")
 
         yield notify
-
-
-def _annotate(invocation: Invocation, report: "SmokeReport") -> None:
-    """Write GitHub's workflow commands: to stderr if stdout holds a JSON document, as GitHub reads both."""
-    from toombos_cli.render.console import write_commands
-    from toombos_cli.render.github import annotations, summary
-
-    console = invocation.stderr if invocation.options.json else invocation.stdout
-    write_commands(console, annotations(report, title=f"toombos {invocation.command}"))
-    console.file.flush()
-    if name := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(name).open("a", encoding="utf-8") as file:
-            file.write(summary(report, title=f"toombos {invocation.command}"))

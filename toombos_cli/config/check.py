@@ -11,4 +11,9 @@ from toombos_cli.settings.check import check_configuration
 def run_check(manifest: Manifest, *, mode: str | None, start: Path) -> CheckReport:
     """Return the findings for a system started in `mode`; `start` is where the search for the project started."""
     facts = gather_facts(manifest, mode=mode, start=start)
-    return CheckReport(env_file=facts.env_file.path, mode=mode, findings=check_configuration(facts))
+    return CheckReport(
+        env_file=facts.env_file.path,
+        env_file_exists=facts.env_file.exists,
+        mode=mode,
+        findings=check_configuration(facts),
+    )

@@ -2,13 +2,13 @@
 
 import os
 import secrets
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from toombos_cli.base import locks
 from toombos_cli.base.errors import ConfigurationError, Problem, UsageError
 from toombos_cli.base.fixes import here
+from toombos_cli.base.quoting import quoted
 from toombos_cli.base.spelling import nearest
 from toombos_cli.config.reports import SettingsChangeReport
 from toombos_cli.config.rewrite import copy_beside, rewrite, with_values
@@ -153,7 +153,7 @@ def _check_names(manifest: Manifest, env_files: EnvFiles, names: Sequence[str], 
 def _fresh_key(name: str, env_file: EnvFile) -> str:
     """Return the command that appends a random key to `.env`, even if its last line has no newline."""
     newline = "" if _text(env_file)[-1:] in ("", "\n", "\r") else "\\n"
-    return f"printf '{newline}%s\\n' \"{name}={RANDOM_TEXT}\" >> {shlex.quote(str(env_file.path))}"
+    return f"printf '{newline}%s\\n' \"{name}={RANDOM_TEXT}\" >> {quoted(env_file.path)}"
 
 
 def _old_key_needed(name: str) -> str:

@@ -10,11 +10,13 @@ from toombos_cli.base.results import Case, Report, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport(Report):
-    """The findings of every rule, in order. `env_file` is the file that was judged, for `mode`."""
+    """The findings of every rule, in order. `env_file` is the file that was judged, if it exists, for `mode`."""
 
     kind: ClassVar[str] = "findings"
+    hidden: ClassVar[frozenset[str]] = frozenset({"env_file_exists"})
 
     env_file: Path
+    env_file_exists: bool
     mode: str | None
     findings: tuple[Finding, ...]
 

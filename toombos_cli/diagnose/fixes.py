@@ -5,7 +5,6 @@ person agrees. A command that kills a process, or that only the user's own shell
 """
 
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.findings import Finding
 from toombos_cli.base.fixes import Fix
+from toombos_cli.base.quoting import joined
 from toombos_cli.base.redaction import Redactor
 from toombos_cli.diagnose.report import DiagnoseReport, FixOutcome
 
@@ -64,7 +64,7 @@ def run_fix(finding: Finding, fix: Fix, project: Path, redactor: Redactor) -> Fi
         exit_code=code,
         output=redactor.text(output)[-_OUTPUT_CHARS:],
         backup=backup,
-        undo=shlex.join(("cp", str(backup), fix.edit.path)) if backup and fix.edit else fix.undo,
+        undo=joined(("cp", str(backup), fix.edit.path)) if backup and fix.edit else fix.undo,
     )
 
 

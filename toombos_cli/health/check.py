@@ -1,5 +1,6 @@
 """Probes all services concurrently and judges each response together with the process that sent it."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -34,7 +35,7 @@ def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: fl
     services = {name: manifest.services[name] for name in names or manifest.services}
     checked_at = datetime.now(UTC)
     state = last_state(manifest.project, manifest.services)
-    results = _probe_all(manifest, services, timeout_s)
+    results, took_ms = _probe_all(manifest, services, timeout_s)
     owners = find_owners(manifest.project, services, state)
     mode = _mode(manifest, results, state)
     judged: list[ServiceHealth] = []
@@ -46,6 +47,7 @@ def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: fl
             skipped.append(SkippedService(name=name, url=result.url, detail=why_not))
         else:
             found = _judge(manifest, service, result, owners.get(name), state)
+            found = replace(found, took_ms=round(took_ms[name], 3))
             judged.append(_not_dry(manifest, found) if name in mode.denied_by else found)
     if not names and all((s.reason in ABSENT and s.pid is None) or s.status is ServiceStatus.DONE for s in judged):
         judged = [s if s.status is ServiceStatus.DONE else replace(s, fix=_start(manifest, state)) for s in judged]
@@ -82,16 +84,20 @@ def _not_dry(manifest: Manifest, service: ServiceHealth) -> ServiceHealth:
     )
 
 
-def _probe_all(manifest: Manifest, services: Mapping[str, Service], timeout_s: float | None) -> dict[str, ProbeResult]:
-    """Return each service's result; one that cannot be made does not affect the others.
+def _probe_all(
+    manifest: Manifest, services: Mapping[str, Service], timeout_s: float | None
+) -> tuple[dict[str, ProbeResult], dict[str, float]]:
+    """Return each service's result and how long it took; one that cannot be made does not affect the others.
 
     Raise the error of this machine if it prevented every probe.
     """
     results: dict[str, ProbeResult] = {}
+    took_ms: dict[str, float] = {}
     errors: list[ToombosError] = []
     settings = settings_of(manifest, services)
 
     def probe(service: Service) -> None:
+        started = time.monotonic()
         try:
             results[service.name] = probe_service(
                 service, manifest.project, setting=settings.get(service.name, NOTHING), timeout_s=timeout_s
@@ -102,6 +108,7 @@ def _probe_all(manifest: Manifest, services: Mapping[str, Service], timeout_s: f
         except Exception as error:  # a bug that one service's response reveals must not affect the others
             detail = f"it could not be probed: {type_and_place(error)}"
             results[service.name] = ProbeResult(url=service.place, reason=Reason.ERROR, detail=detail)
+        took_ms[service.name] = (time.monotonic() - started) * 1000
 
     threads = [Thread(target=probe, args=(service,)) for service in services.values()]
     for thread in threads:
@@ -110,7 +117,7 @@ def _probe_all(manifest: Manifest, services: Mapping[str, Service], timeout_s: f
         thread.join()
     if errors and len(errors) == len(services):
         raise errors[0]
-    return results
+    return results, took_ms
 
 
 def _judge(

@@ -36,6 +36,8 @@ class ServiceHealth:
     """The exact cause behind the reason, if known."""
     http_status: int | None = None
     latency_ms: float | None = None
+    took_ms: float = 0.0
+    """How long the check took, also if there was no response."""
     pid: int | None = None
     detail: str = ""
     note: str = ""
@@ -99,7 +101,7 @@ class HealthReport(Report):
             Case(
                 name=s.name,
                 verdict=s.verdict,
-                duration_s=(s.latency_ms or 0) / 1000,
+                duration_s=(s.latency_ms or s.took_ms) / 1000,
                 detail=f"{s.reason}: {s.detail}" if s.detail else "",
             )
             for s in self.services

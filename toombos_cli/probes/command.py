@@ -12,7 +12,7 @@ from typing import IO
 
 from toombos_cli.base.accounts import child_identity
 from toombos_cli.base.redaction import Redactor, secrets_of
-from toombos_cli.base.text import one_line, signal_name
+from toombos_cli.base.text import one_line, seconds, signal_name
 from toombos_cli.manifest.tables.expectations import Expectation
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes.result import Cause, ProbeResult, Reason
@@ -117,7 +117,7 @@ class HealthCommand:
                     break
         wanted = self._expectation.text
         if exit_code is None:
-            detail = f"the health command did not end within {self.timeout_s:g} s"
+            detail = f"the health command did not end within {seconds(self.timeout_s)}"
             return self._result(Reason.TIMEOUT, detail, self._complained, self._printed)
         if exit_code != 0:
             how = f"exited with code {exit_code}" if exit_code > 0 else f"was ended by {signal_name(-exit_code)}"

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from toombos_cli.base.text import one_line
+from toombos_cli.base.text import one_line, seconds
 from toombos_cli.probes.charset import decoded
 from toombos_cli.probes.connection import Deadline, ProbeError, does_not_resolve, failure
 from toombos_cli.probes.endpoint import DIRECT, Endpoint
@@ -172,8 +172,8 @@ def _said(received: "Received", status: int) -> str:
 
 def _timeout_detail(timeout_s: float, received: "Received") -> str:
     if received.received_bytes:
-        return f"the response was not complete within {timeout_s:g} s ({received.received_bytes} bytes received)"
-    return f"connected, but no response within {timeout_s:g} s"
+        return f"the response was not complete within {seconds(timeout_s)} ({received.received_bytes} bytes received)"
+    return f"connected, but no response within {seconds(timeout_s)}"
 
 
 def _hung_up(exchange: "ProbeTransport", error: ConnectionError) -> ProbeError:

@@ -1,11 +1,11 @@
 """The command lines of toombos itself: those it runs as separate processes, and those that a person pastes."""
 
-import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from toombos_cli.base.fixes import Fix, command, toombos
+from toombos_cli.base.quoting import joined
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.mode import Ran, start_words
 from toombos_cli.project.state import read_state
@@ -35,4 +35,4 @@ def logs(manifest: Manifest, service: str, *options: str) -> Fix:
 def wake(*pids: int) -> Fix:
     """Return the command that resumes processes that a signal suspended."""
     words = tuple(map(str, pids))
-    return command("kill", "-CONT", *words, safe=True, undo=shlex.join(("kill", "-STOP", *words)))
+    return command("kill", "-CONT", *words, safe=True, undo=joined(("kill", "-STOP", *words)))

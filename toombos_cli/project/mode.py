@@ -1,6 +1,5 @@
 """The mode in which the system runs: the one asked for, overridden by what the services report."""
 
-import shlex
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
@@ -8,6 +7,7 @@ import msgspec
 
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.fixes import here
+from toombos_cli.base.quoting import quoted
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.project.own_processes import observed
 from toombos_cli.project.state import RUNNING, Phase, SystemState, read_state
@@ -187,7 +187,7 @@ def explain_denial(manifest: Manifest, service: "Service", mode: str | None) -> 
     elif len(paths := {found.path for found in suspects}) == 1 and (path := paths.pop()) is not None:
         names = "|".join(found.name for found in suspects)
         pattern = rf"/^\s*(export\s+)?({names})\s*=/d"
-        hint = f"sed -Ei {shlex.quote(pattern)} {shlex.quote(str(path))} && {start}"
+        hint = f"sed -Ei {quoted(pattern)} {quoted(path)} && {start}"
     return Denial(message=f"it says that it is not in dry-run mode: it may read {places}", hint=hint)
 
 

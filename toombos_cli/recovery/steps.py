@@ -1,6 +1,5 @@
 """The steps of the recovery, in the guide's order: each calls a feature and turns its report into a verdict."""
 
-import shlex
 import shutil
 import signal
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ from toombos_cli.backup.scope import make_place
 from toombos_cli.backup.transaction.journal import refuse_open_journal
 from toombos_cli.base.errors import OperationError, Problem
 from toombos_cli.base.fixes import here
+from toombos_cli.base.quoting import quoted
 from toombos_cli.base.results import Case, Report, Verdict
 from toombos_cli.base.text import size
 from toombos_cli.health.check import run_health
@@ -136,7 +136,7 @@ def judge_disk(project: Path) -> StepVerdict | None:
         verdict=Verdict.FAIL,
         detail=f"{size(free)} free, {size(_NEEDED_DISK_BYTES)} needed",
         cause="the disk is full",
-        fix=f"du -xh -d 2 {shlex.quote(str(project))} | sort -h | tail",
+        fix=f"du -xh -d 2 {quoted(project)} | sort -h | tail",
     )
 
 

@@ -24,6 +24,9 @@ _STEP_COMMAND = re.compile(r"^([^\S\n]*):(?=:[A-Za-z][\w-]*.*::)|()#(?=#(?:vso)?
 class PrintableConsole(Console):
     """A console whose output consists of printable characters, the line ends of its callers, and its own colours."""
 
+    held_widths: dict[str, int] | None = None
+    """The widest that each column of a table has been, by its name, while a view repeats; None outside of one."""
+
     def print(self, *objects: Any, **given: Any) -> None:
         """Print as rich does, but each text on one line."""
         super().print(*(folded(one) if isinstance(one, str) else one for one in objects), **given)
@@ -39,19 +42,20 @@ class PrintableConsole(Console):
 
 
 def make_console(stream: IO[str], *, color: bool = True) -> PrintableConsole:
-    """Return a console on `stream` that emits escape codes only if the stream is a capable terminal.
+    """Return a console on `stream` that emits escape codes only on a capable terminal, or colours that are forced.
 
     Encoding errors are escaped, so that a name that the locale cannot show never ends a command.
     """
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
     terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
-    colored = terminal and color and not os.environ.get("NO_COLOR")
+    forced = any(os.environ.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE"))
+    colored = (terminal or forced) and color and not os.environ.get("NO_COLOR")
     return PrintableConsole(
         file=_Step(stream) if os.environ.get("GITHUB_ACTIONS") else stream,  # type: ignore[arg-type]  # as far as used
         force_terminal=terminal,
         no_color=not colored,
-        color_system="auto" if colored else None,
+        color_system=None if not colored else "auto" if terminal else "standard",
         width=None if terminal else _UNLIMITED_WIDTH,
         highlight=False,
         markup=False,

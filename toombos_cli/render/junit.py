@@ -1,6 +1,11 @@
 """JUnit XML for any report with `cases()`."""
 
-from toombos_cli.base.errors import UsageError
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from toombos_cli.base.errors import Problem, UsageError
 from toombos_cli.base.results import Case, Report, Verdict
 from toombos_cli.render.console import write_document
 from toombos_cli.render.formats import Output
@@ -13,22 +18,38 @@ def show(report: Report, output: Output, exit_code: int) -> None:
     write_document(output.stdout, document(report, suite=output.command))
 
 
-def document(report: Report, *, suite: str) -> str:
-    """Return the report's cases as JUnit XML, UTF-8 text. Raise UsageError for a report without cases."""
+def document(report: Report, *, suite: str, places: Mapping[str, tuple[str, int]] | None = None) -> str:
+    """Return the report's cases as JUnit XML, UTF-8 text. Raise UsageError for a report without cases.
+
+    `places` are the files and lines of cases by their names.
+    """
     cases = presentable(report).cases()
     if cases is None:
         raise UsageError(f"{suite} has no JUnit output")
-    return document_of_cases(cases, suite=suite)
+    return _xml(cases, suite, places or {})
 
 
-def document_of_cases(cases: tuple[Case, ...], *, suite: str) -> str:
-    """Return these cases as JUnit XML, UTF-8 text."""
+def document_of_errors(problems: tuple[Problem, ...], *, suite: str) -> str:
+    """Return a document for a command that failed before it had a report: one case, with the error."""
+    lines = (
+        f"{problem.where}: {problem.message}" if problem.where else problem.message for problem in presentable(problems)
+    )
+    return _xml((Case(name=suite, verdict=Verdict.ERROR, detail="\n".join(lines)),), suite, {})
+
+
+def _xml(cases: Iterable[Case], suite: str, places: Mapping[str, tuple[str, int]]) -> str:
     from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
     kinds = {Verdict.FAIL: Failure, Verdict.ERROR: Error, Verdict.SKIP: Skipped}
     tests = TestSuite(f"toombos {suite}")
+    tests.timestamp = datetime.now(UTC).isoformat(timespec="seconds")
+    tests.hostname = socket.gethostname()
     for case in cases:
         test = TestCase(case.name, classname=f"toombos.{suite}", time=round(case.duration_s, 6))
+        file, line = (case.file, case.line) if case.line else places.get(case.name, ("", None))
+        if file:
+            test._elem.set("file", os.path.relpath(file))  # the library knows no such attribute; GitLab does
+            test._elem.set("line", str(line))
         if case.verdict in kinds:
             test.result = [kinds[case.verdict](case.detail)]
         elif case.detail:

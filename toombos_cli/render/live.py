@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from types import TracebackType
 
-from rich.console import Console
 from rich.text import Text
+
+from toombos_cli.render.console import PrintableConsole
 
 
 class LiveScreen:
     """`draw` runs a function that prints to the console, and shows its output."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: PrintableConsole) -> None:
         self._console = console
         self._screen = console.screen()
         self._last = Text()
@@ -24,10 +25,12 @@ class LiveScreen:
 
     def __enter__(self) -> "LiveScreen":
         self._screen.__enter__()
+        self._console.held_widths = {}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._screen.__exit__(kind, error, trace)
+        self._console.held_widths = None
         self._console.print(self._last)

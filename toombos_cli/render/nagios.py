@@ -5,7 +5,7 @@
 """
 
 from toombos_cli.base.errors import UsageError
-from toombos_cli.base.results import WORST_FIRST, Report, Verdict
+from toombos_cli.base.results import WORST_FIRST, WRONG, Report, Verdict
 from toombos_cli.render.console import write_document
 from toombos_cli.render.formats import Output
 
@@ -31,7 +31,8 @@ def show(report: Report, output: Output, exit_code: int) -> int:
     said = f"{len(judged) - len(wrong)} of {len(judged)} ok" if judged else "there was nothing to check"
     if wrong:
         said += f"; not ok: {', '.join(case.name for case in wrong)}"
-    data = " ".join(f"{_label(case.name)}={case.duration_s:.6f}s;;;0" for case in judged if case.duration_s)
+    timed = [case for case in judged if case.duration_s and case.verdict not in WRONG]  # no graph of time-outs
+    data = " ".join(f"{_label(case.name)}={case.duration_s:.6f}s;;;0" for case in timed)
     lines = [f"TOOMBOS {output.command.upper()} {state} - {_text(said)}" + (f" | {data}" if data else "")]
     lines += [_text(f"{_STATES[case.verdict][1]}: {case.name} {case.detail}".rstrip()) for case in wrong]
     write_document(output.stdout, "\n".join(lines) + "\n")

@@ -54,7 +54,7 @@ def print_table(console: "Console", columns: Sequence[Column], rows: Iterable[Se
         kept.remove(index)
         dropped.append(columns[index].name)
     if _least_width(columns, cells, kept) <= console.width:
-        console.print(_Trimmed(_table(columns, cells, kept)))
+        console.print(_Trimmed(_table(columns, cells, kept, _held(console, columns, cells, kept))))
     else:
         _print_blocks(console, columns, cells, kept)
     return tuple(dropped)
@@ -95,11 +95,22 @@ def _width(column: Column, cells: list[Text]) -> int:
     return max(len(column.name), widest)
 
 
-def _table(columns: Sequence[Column], cells: list[list[Text]], kept: list[int]) -> Table:
+def _held(console: "Console", columns: Sequence[Column], cells: list[list[Text]], kept: list[int]) -> dict[str, int]:
+    """Return the least widths of columns in a view that repeats, whose columns only grow as long as all fits."""
+    held: dict[str, int] | None = getattr(console, "held_widths", None)
+    if held is None:
+        return {}
+    for i in kept:
+        held[columns[i].name] = max(held.get(columns[i].name, 0), _width(columns[i], [row[i] for row in cells]))
+    total = sum(held[columns[i].name] for i in kept) + GAP * (len(kept) - 1)
+    return held if total <= console.width else {}
+
+
+def _table(columns: Sequence[Column], cells: list[list[Text]], kept: list[int], held: dict[str, int]) -> Table:
     table = Table(box=None, padding=(0, GAP, 0, 0))
     for i in kept:
         column = columns[i]
-        least = _width(column, [row[i] for row in cells])
+        least = max(held.get(column.name, 0), _width(column, [row[i] for row in cells]))
         table.add_column(
             column.name,
             justify="right" if column.right else "left",

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from toombos_cli.base.addresses import host_port
-from toombos_cli.base.text import one_line, size
+from toombos_cli.base.text import one_line, seconds, size
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
 
@@ -52,7 +52,7 @@ def converse(step: SmokeStep, service: Service, *, timeout_s: float) -> Heard:
     except ConnectionRefusedError:
         return Heard(problem=f"{host_port(service.host, service.port)}: connection refused", nothing_listens=True)
     except TimeoutError:
-        problem = f"after {timeout_s:g} s"
+        problem = f"after {seconds(timeout_s)}"
     except OSError as error:
         problem = one_line(error.strerror or str(error))
     text = received.decode("utf-8", "replace")

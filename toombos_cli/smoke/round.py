@@ -134,6 +134,7 @@ class Round:
         setting = self._system.settings.get(service.name, NOTHING)
         started = time.monotonic()
         result = probe_service(service, self._system.project, setting=setting)
+        took_ms = (time.monotonic() - started) * 1000
         state = last_state(self._system.project, self._system.services) if service.optional else None
         why_not = why_left_out(service, result, state)
         verdict = health_verdict(result.reason, result.cause) if why_not is None else Verdict.SKIP
@@ -144,7 +145,7 @@ class Round:
             name=HEALTH + service.name,
             service=service.name,
             verdict=verdict,
-            duration_ms=round((time.monotonic() - started) * 1000, 3),
+            duration_ms=round(result.latency_ms or took_ms, 3),
             request=_health_request(service),
             expected="healthy" if wrong else "",
             got=f"{result.reason}: {result.detail}" if wrong else "",

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import select
-import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from toombos_cli import processes
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.fixes import here
+from toombos_cli.base.quoting import joined
 from toombos_cli.base.untrusted import UntrustedError
 from toombos_cli.project.own_processes import find_survivors, recorded_supervisor
 from toombos_cli.project.state import RunDirectory, read_state
@@ -98,13 +98,13 @@ def ask(
         silent += answer is None
         if silent > _PATIENCE_WITH_SILENCE:
             raise OperationError(
-                "the supervisor ended without a response", hint=shlex.join(("cat", str(run.supervisor_log)))
+                "the supervisor ended without a response", hint=joined(("cat", str(run.supervisor_log)))
             )
         if time.monotonic() > deadline:
             raise OperationError(
                 f"no response from the supervisor within {_SETTLE_S:g} s",
                 where=str(run.socket),
-                hint=shlex.join(("cat", str(run.supervisor_log))),
+                hint=joined(("cat", str(run.supervisor_log))),
             )
         time.sleep(_RETRY_S)
 
@@ -196,7 +196,7 @@ def _hangs(run: RunDirectory) -> SilentSupervisorError:
     supervisor = recorded_supervisor(run.project, state)
     row = processes.read_row(supervisor.pid) if supervisor else None
     if row is None:
-        hint = shlex.join(("cat", str(run.supervisor_log)))
+        hint = joined(("cat", str(run.supervisor_log)))
     elif row.stopped:
         message = f"{message}: it is suspended (pid {row.pid})"
         hint = f"kill -CONT {row.pid}"

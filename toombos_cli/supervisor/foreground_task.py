@@ -14,7 +14,7 @@ from toombos_cli import processes
 from toombos_cli.base.errors import LockedError, OperationError, Problem
 from toombos_cli.base.fixes import here
 from toombos_cli.base.results import Report, Verdict
-from toombos_cli.base.text import how_it_ended, signal_name
+from toombos_cli.base.text import how_it_ended, seconds, signal_name
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.history import EventKind, HistoryEvent, history_path
@@ -88,7 +88,7 @@ def run_task(
         inputs=inputs,
         has_arguments=bool(arguments),
     )
-    limit = f"not completed within {service.timeout_s:g} s{_forced(service, killed)}"
+    limit = f"not completed within {seconds(service.timeout_s)}{_forced(service, killed)}"
     history.append(_end_event(name, exit_code, limit))
     return TaskRunReport(
         task=name,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from toombos_cli.base.text import one_line, signal_name
+from toombos_cli.base.text import one_line, seconds, signal_name
 from toombos_cli.project.history import BY_SUPERVISOR, EventKind, HistoryEvent, history_path
 from toombos_cli.project.state import End, EventReason, FailureKind, Phase, ServiceState
 from toombos_cli.supervisor.history_file import HistoryFile
@@ -193,7 +193,7 @@ def _killed(ended: EndedProcess, actor: Actor) -> Iterator[HistoryEvent]:
             service=ended.service,
             reason=EventReason.COMMAND if actor is not SUPERVISOR else None,
             signal="SIGKILL",
-            text=f"{program or 'it'} did not end within {ended.grace_period_s:g} s of {ended.stop_signal}",
+            text=f"{program or 'it'} did not end within {seconds(ended.grace_period_s)} of {ended.stop_signal}",
             by=actor.by,
             uid=actor.uid,
             pid=killed.pid,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from toombos_cli import processes
 from toombos_cli.base.addresses import is_loopback
+from toombos_cli.base.text import seconds
 from toombos_cli.manifest.tables.expectations import Expectation, ProbeSetting, header_variables
 from toombos_cli.manifest.tables.service import QUESTIONS, Question, Service
 from toombos_cli.project.port_owner import listens_elsewhere, socket_owner
@@ -98,7 +99,7 @@ class Asker:
                 message = self._in_its_place(stranger)
                 raise CannotStartError(ServiceFailure(service=service.name, kind=FailureKind.PORT, message=message))
             if time.monotonic() >= deadline:
-                message = f"not ready after {service.startup_timeout_s:g} s: {answer.detail}"
+                message = f"not ready after {seconds(service.startup_timeout_s)}: {answer.detail}"
                 raise CannotStartError(ServiceFailure(service=service.name, kind=answer.kind, message=message))
             tell(answer.detail)
             pause_s = min(max((time.monotonic() - began) * _PROBE_LATENESS, _FIRST_PROBE_S), _LAST_PROBE_S)
@@ -187,7 +188,7 @@ class Asker:
             return self._not_listening(running)
         if result.reason is Reason.TIMEOUT and not expectation.command:
             limit_s = expectation.timeout_s or service.probe_timeout_s
-            detail = f"no response from {path or f'port {service.port}'} within {limit_s:g} s"
+            detail = f"no response from {path or f'port {service.port}'} within {seconds(limit_s)}"
         elif result.reason is Reason.STATUS:
             detail = f"{path} returned {result.detail.removeprefix('HTTP ')}"
             if result.http_status == _NOT_FOUND:

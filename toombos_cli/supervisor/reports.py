@@ -12,6 +12,7 @@ from toombos_cli import processes
 from toombos_cli.base.errors import ConfigurationError, Problem, RefusedError
 from toombos_cli.base.fixes import here
 from toombos_cli.base.results import WRONG, Case, Report, Verdict, worst
+from toombos_cli.base.text import seconds
 from toombos_cli.logs.tail import last_lines
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.service_logs import stray_output
@@ -166,7 +167,7 @@ class EndedRow(msgspec.Struct, frozen=True, kw_only=True):
             named = ", ".join(map(str, self.killed[:_KILLED_SHOWN]))
             more = len(self.killed) - _KILLED_SHOWN
             named += f" and {more} more" * (more > 0)
-            text = f"{named} did not end within {self.grace_period_s:g} s of {self.stop_signal} and was killed"
+            text = f"{named} did not end within {seconds(self.grace_period_s)} of {self.stop_signal} and was killed"
             found.append((text, f"a larger grace_period_s or another stop_signal in {table}"))
         return tuple(found)
 

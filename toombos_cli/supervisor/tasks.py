@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 
 from toombos_cli import processes
+from toombos_cli.base.text import seconds
 from toombos_cli.project.state import FailureKind, RunDirectory, ServiceState
 from toombos_cli.project.task_runs import (
     ENDED_UNSEEN,
@@ -48,7 +49,7 @@ async def why_it_failed(running: Running, name: str, timeout_s: float) -> Servic
     age_s = processes.age_s(running.tree.leader.start_ticks)
     await asyncio.wait({running.ended}, timeout=max(timeout_s - age_s, 0.0) if timeout_s else None)
     if not running.ended.done():
-        message = f"not completed within {timeout_s:g} s"
+        message = f"not completed within {seconds(timeout_s)}"
         return ServiceFailure(service=name, kind=FailureKind.TIMEOUT, message=message, command=("logs", name))
     if running.exit_code is None:
         return ServiceFailure(service=name, kind=FailureKind.EXITED, message=ENDED_UNSEEN, command=("run", name))

@@ -6,6 +6,7 @@ import time
 import msgspec
 
 from toombos_cli import processes
+from toombos_cli.base.text import seconds
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.supervisor import spawning
 from toombos_cli.supervisor.asking import Asking
@@ -18,7 +19,7 @@ from toombos_cli.supervisor.stop_command import StopCommand, WatchChild
 def those_killed(ended: EndedProcess) -> str:
     """Return which processes had to be killed, and after which time, or ""."""
     named = ", ".join(f"pid {killed.pid} ({killed.command})" for killed in ended.killed)
-    return f"killed after {ended.grace_period_s:g} s: {named}" if named else ""
+    return f"killed after {seconds(ended.grace_period_s)}: {named}" if named else ""
 
 
 def after_the_end(service: Service, ended: EndedProcess) -> str:

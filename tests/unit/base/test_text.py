@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.spelling import did_you_mean
-from toombos_cli.base.text import duration, one_line, parse_duration, printable, size
+from toombos_cli.base.text import duration, one_line, parse_duration, printable, seconds, size
 
 
 @pytest.mark.parametrize(
@@ -112,3 +112,18 @@ def test_an_invalid_duration_is_a_usage_error(text: str) -> None:
 )
 def test_the_hint_suggests_the_nearest_name(word: str, otherwise: str | None, hint: str | None) -> None:
     assert did_you_mean(word, ["backup", "health"], otherwise) == hint
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        pytest.param(2.57238, "2.57 s", id="a measured time has three digits"),
+        pytest.param(0.695683, "0.696 s", id="below a second it has milliseconds"),
+        pytest.param(0.00001, "0 s", id="what is too short to show is 0"),
+        pytest.param(30.0, "30 s", id="a whole number has no point"),
+        pytest.param(1.5, "1.5 s", id="a limit that a person wrote stays as it is"),
+        pytest.param(1234.56, "1235 s", id="a long time is whole and has no exponent"),
+    ],
+)
+def test_seconds_are_rounded_for_people(amount: float, shown: str) -> None:
+    assert seconds(amount) == shown

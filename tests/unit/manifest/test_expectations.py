@@ -21,7 +21,10 @@ def service(project: Path, lines: str, top: str = "") -> Service:
 
 INVALID = {
     "an unknown key": ("port = 1\nhealth = { pth = '/x' }", "unknown key services.s.health.pth"),
-    "another type": ("port = 1\nhealth = 7", "services.s.health: expected `str | object`, got `int`"),
+    "another type": (
+        "port = 1\nhealth = 7",
+        "services.s.health: must be a text in quotes or a table",
+    ),
     "a path that is not one": ("port = 1\nhealth = { path = 'x' }", "path must be a path that begins with /"),
     "a method that no one knows": ("port = 1\nready = { path = '/', method = 'GETT' }", "'GETT' is not one of"),
     "a status that no response has": ("port = 1\nlive = { status = 700 }", "a status is 100 to 599"),

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import os
 import secrets
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.tree_removal import remove_tree
 from toombos_cli.base.errors import ConfigurationError, OperationError
 from toombos_cli.base.locks import share
+from toombos_cli.base.quoting import quoted
 from toombos_cli.settings.age_identity import KeyFault, KeyFile, KeyKind, read_key_file
 
 
@@ -136,7 +136,7 @@ def _identities(age: ModuleType, path: Path) -> list[Any]:
         raise OperationError(
             f"the age identity cannot be used: {found.fault}",
             where=str(path),
-            hint=_hint(found, shlex.quote(str(path))),
+            hint=_hint(found, quoted(path)),
         )
     if found.kind is KeyKind.SSH:
         return [age.ssh.Identity.from_buffer(found.content)]

@@ -7,7 +7,6 @@ AWS_ENDPOINT. An object appears when its upload is complete, so a final name is 
 import contextlib
 import hashlib
 import os
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +25,7 @@ from toombos_cli.base.addresses import is_loopback
 from toombos_cli.base.errors import OperationError, UsageError
 from toombos_cli.base.files import creating_privately, replacing
 from toombos_cli.base.fixes import here
+from toombos_cli.base.quoting import quoted
 from toombos_cli.base.waiting import run_within
 
 _PART_BYTES = 8 << 20
@@ -155,7 +155,7 @@ def _require_directory(url: str) -> None:
         raise OperationError(
             f"the directory of the remote {problem}",
             where=url,
-            hint=f"mount its disk, or create it: mkdir -m 700 -p {shlex.quote(str(directory))}",
+            hint=f"mount its disk, or create it: mkdir -m 700 -p {quoted(directory)}",
         )
 
 

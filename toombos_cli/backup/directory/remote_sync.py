@@ -3,7 +3,6 @@
 Nothing is ever removed at the remote: see docs/decisions/0026-nothing-is-removed-at-the-remote.md.
 """
 
-import shlex
 from datetime import datetime
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from toombos_cli.backup.directory.store import ArchiveInfo, list_archives, newes
 from toombos_cli.backup.maintenance_reports import CopyReport, RemoteReport, RemoteRow
 from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.base.errors import OperationError, ToombosError, UsageError
+from toombos_cli.base.quoting import quoted
 
 
 def look_at_remote(url: str, place: Place, now: datetime) -> RemoteReport | None:
@@ -60,7 +60,7 @@ def _refuse_emptied(url: str, place: Place) -> None:
         raise OperationError(
             "the directory of the remote is empty, although archives were copied there",
             where=url,
-            hint=f"mount its disk; if the disk is new: touch {shlex.quote(str(directory / '.toombos'))}",
+            hint=f"mount its disk; if the disk is new: touch {quoted(str(directory / '.toombos'))}",
         )
 
 

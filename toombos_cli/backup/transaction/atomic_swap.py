@@ -9,12 +9,12 @@ import ctypes
 import errno
 import functools
 import os
-import shlex
 from collections.abc import Callable
 
 import msgspec
 
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.quoting import quoted
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -80,7 +80,7 @@ def swap_back(unit: SwapUnit) -> None:
         raise OperationError(
             "old and new cannot be distinguished, so nothing was removed: the old files are in the staging directory",
             where=os.fsdecode(unit.staged),
-            hint=f"ls -ld {shlex.quote(os.fsdecode(unit.live))} {shlex.quote(os.fsdecode(unit.staged))}",
+            hint=f"ls -ld {quoted(os.fsdecode(unit.live))} {quoted(os.fsdecode(unit.staged))}",
         )
 
 

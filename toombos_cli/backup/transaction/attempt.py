@@ -6,7 +6,6 @@ Unpack and check beside the live tree; stop the services; safety backup; journal
 import contextlib
 import os
 import secrets
-import shlex
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -48,6 +47,7 @@ from toombos_cli.backup.transaction.targets import StayingDirectory, Targets, ma
 from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError, RefusedError, ToombosError
 from toombos_cli.base.fixes import here
+from toombos_cli.base.quoting import quoted
 from toombos_cli.base.text import printable, size
 
 _ROOM_BYTES = 16 << 20
@@ -366,7 +366,7 @@ class Attempt:
                 raise RefusedError(
                     f"{printable(target.name)!r} is {' and '.join(flags)}, so it cannot be replaced",
                     where=os.fsdecode(target.live),
-                    hint=f"chattr -ia {shlex.quote(os.fsdecode(target.live))}",
+                    hint=f"chattr -ia {quoted(os.fsdecode(target.live))}",
                 )
 
     def _refuse_holders(self) -> None:

@@ -4,7 +4,6 @@ STAGING: nothing live was touched. PREPARED: units may have been swapped and mus
 were swapped, only cleaning up is left. The journal is replaced atomically, so it is always in one of these states.
 """
 
-import shlex
 from typing import Literal
 
 import msgspec
@@ -17,6 +16,7 @@ from toombos_cli.base.errors import OperationError, RefusedError
 from toombos_cli.base.files import replace_file
 from toombos_cli.base.fixes import here
 from toombos_cli.base.own_records import encode_own, read_own
+from toombos_cli.base.quoting import quoted
 from toombos_cli.base.untrusted import UntrustedError
 
 State = Literal["staging", "prepared", "committed"]
@@ -54,7 +54,7 @@ def load_journal(place: Place) -> Journal | None:
         raise OperationError(
             f"the journal of an interrupted restore cannot be read: {error}",
             where=str(place.journal),
-            hint=f"ls -d {shlex.quote(str(place.project))}/.toombos-restore-*",
+            hint=f"ls -d {quoted(place.project)}/.toombos-restore-*",
         ) from None
 
 

@@ -7,7 +7,6 @@ it contains is replaced path by path, each on its own file system.
 import functools
 import hashlib
 import os
-import shlex
 import stat
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT
 from toombos_cli.backup.selection import live_path
 from toombos_cli.base.errors import RefusedError, UsageError
 from toombos_cli.base.fixes import here
+from toombos_cli.base.quoting import quoted
 from toombos_cli.base.spelling import did_you_mean
 from toombos_cli.base.text import printable
 
@@ -255,7 +255,7 @@ def _not_exchangeable(name: bytes, live: bytes, why: str) -> RefusedError:
     return RefusedError(
         f"{printable(name)!r} {why}: it cannot be replaced",
         where=os.fsdecode(live),
-        hint=f"umount {shlex.quote(os.fsdecode(live))}",
+        hint=f"umount {quoted(os.fsdecode(live))}",
     )
 
 

@@ -1,10 +1,10 @@
 """Each database of a service: whether it can be reached, queried and written, and has free connections."""
 
-import shlex
 from collections.abc import Callable, Iterator
 
 from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, warn
 from toombos_cli.base.fixes import advice, shell, toombos
+from toombos_cli.base.quoting import joined
 from toombos_cli.diagnose.facts.database import DATABASES, DatabaseFacts
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
@@ -146,7 +146,7 @@ def _removed(facts: Facts, found: DatabaseFacts) -> Finding:
     """The file is deleted, but its content exists while the service has it open."""
     pid = found.removed[0][1].split("/")[2]
     restart = toombos(facts.manifest.project, "restart", _user(found))
-    copies = "; ".join(shlex.join(("cp", opened, name)) for name, opened in found.removed)
+    copies = "; ".join(joined(("cp", opened, name)) for name, opened in found.removed)
     return fail(
         "the database file was removed while the service is using it",
         *(Evidence(source=opened, text=f"{name} (deleted)") for name, opened in found.removed),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, unjudged, warn
 from toombos_cli.base.fixes import Fix, advice, toombos
 from toombos_cli.base.results import Verdict
-from toombos_cli.base.text import one_line
+from toombos_cli.base.text import one_line, seconds
 from toombos_cli.diagnose.checks.context import wanted
 from toombos_cli.diagnose.checks.log_evidence import in_its_log
 from toombos_cli.diagnose.checks.network import NOT_REACHED
@@ -125,7 +125,7 @@ def latency(facts: Facts) -> Iterator[Finding]:
         if passed_s is not None:
             slow = True
             yield warn(
-                f"more than 1 in 20 requests to {name} took longer than {passed_s:g} s since its start",
+                f"more than 1 in 20 requests to {name} took longer than {seconds(passed_s)} since its start",
                 Evidence(source=f"{services[name].url}{services[name].metrics}", text="http_request_duration_seconds"),
                 service=name,
                 cause=_why_slow(facts, name, times),

@@ -1,11 +1,11 @@
 """The file systems that the system uses besides that of the project: room, and whether they can be written."""
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 
 from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok
 from toombos_cli.base.fixes import advice, shell
+from toombos_cli.base.quoting import quoted
 from toombos_cli.base.text import size
 from toombos_cli.diagnose.facts.places import PLACES, Place
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
@@ -25,8 +25,8 @@ def room(facts: Facts) -> Iterator[Finding]:
                 at,
                 cause="it was mounted so, or the kernel made it read-only after an error of the disk (dmesg says so)",
                 fix=shell(
-                    f"sudo mount -o remount,rw {shlex.quote(place.mount)}",
-                    undo=f"sudo mount -o remount,ro {shlex.quote(place.mount)}",
+                    f"sudo mount -o remount,rw {quoted(place.mount)}",
+                    undo=f"sudo mount -o remount,ro {quoted(place.mount)}",
                 ),
             )
         elif place.read_only or place.is_of_project:  # `res.disk` judges the project's
@@ -44,7 +44,7 @@ def _short(place: Place, at: Evidence, left: str, look: str) -> Finding:
         f"the file system of {place.path} ({place.used_for}) is nearly full: {left}",
         at,
         cause="nothing can be written there soon",
-        fix=advice(f"see what uses it: {look} {shlex.quote(place.mount)} | sort -h | tail"),
+        fix=advice(f"see what uses it: {look} {quoted(place.mount)} | sort -h | tail"),
     )
 
 

@@ -1,10 +1,10 @@
 """CPU, memory and disk: of the machine, and the services' share of it."""
 
-import shlex
 from collections.abc import Iterator
 
 from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, warn
 from toombos_cli.base.fixes import advice, here, toombos
+from toombos_cli.base.quoting import quoted
 from toombos_cli.base.text import size
 from toombos_cli.diagnose.facts.machine import MACHINE, ProcessUse
 from toombos_cli.diagnose.facts.monitoring import MONITORING
@@ -31,7 +31,7 @@ def disk(facts: Facts) -> Iterator[Finding]:
             at,
             cause=f"more than {limit:.0%}; a full disk stops logs, history and backups",
             fix=advice(
-                f"see what uses it: du -xh -d 2 {shlex.quote(str(project))} | sort -h | tail; "
+                f"see what uses it: du -xh -d 2 {quoted(project)} | sort -h | tail; "
                 f"old archives: {toombos(facts.manifest.project, 'backup', 'prune')}"
             ),
         )

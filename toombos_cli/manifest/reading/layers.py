@@ -73,8 +73,11 @@ class Layer:
         try:
             return cls(label, decode_untrusted_toml(text), text)
         except UntrustedError as error:
+            from toombos_cli.manifest.reading.toml_remedies import corrected_line
+
             where = label if error.line is None else f"{label}:{error.line}"
-            raise ConfigurationError(f"not valid TOML: {error}", where=where, hint="correct that line") from None
+            hint = corrected_line(text.split("\n")[error.line - 1]) if error.line else None
+            raise ConfigurationError(f"not valid TOML: {error}", where=where, hint=hint) from None
 
 
 @cache

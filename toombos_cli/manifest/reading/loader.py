@@ -9,11 +9,13 @@ from typing import Any, get_args
 import msgspec
 
 from toombos_cli.base.errors import ConfigurationError, Problem
+from toombos_cli.base.fixes import here
 from toombos_cli.base.spelling import did_you_mean, nearest
 from toombos_cli.base.text import printable
 from toombos_cli.manifest import FILE_NAME, OWN_LOGS
 from toombos_cli.manifest.model import Manifest, Source, start_order
 from toombos_cli.manifest.reading.dependencies import misfit_of, settled
+from toombos_cli.manifest.reading.foreign_words import meant_by
 from toombos_cli.manifest.reading.kinds import choices_of, is_table, keys_at, kind_at
 from toombos_cli.manifest.reading.layers import (
     PACKAGED,
@@ -26,12 +28,15 @@ from toombos_cli.manifest.reading.layers import (
 )
 from toombos_cli.manifest.reading.placeholders import UnknownPlaceholderError, expand_service
 from toombos_cli.manifest.reading.references import applicable_steps, named_services
+from toombos_cli.manifest.reading.type_remedies import in_words, type_mismatch, what_to_write, wrong_entry
 from toombos_cli.manifest.tables.env_files import check_env_files
 from toombos_cli.manifest.tables.service import Service
 
 NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 """What the name of a service looks like, as a regular expression."""
 _NAME = re.compile(NAME_PATTERN)
+_FEW = 15
+"""The number of keys of a table that a hint may list."""
 
 
 def load_manifest(project: Path) -> Manifest:
@@ -196,7 +201,7 @@ class _Check:
             try:
                 decoded = msgspec.convert(value, kind)
             except msgspec.ValidationError as error:
-                culprit = self._note(error, path, left_out)
+                culprit = self._note(error, value, path, left_out)
                 value = _without(value, culprit) if culprit else None
                 if value is None:
                     return None
@@ -204,7 +209,7 @@ class _Check:
             else:
                 return None if left_out else decoded
 
-    def _note(self, error: msgspec.ValidationError, path: KeyPath, left_out: set[str | int]) -> KeyPath:
+    def _note(self, error: msgspec.ValidationError, value: Any, path: KeyPath, left_out: set[str | int]) -> KeyPath:
         """Record one problem. Return the path below `path` of the key to leave out, or () if there is none."""
         text, _, at = str(error).partition(" - at `$")
         # msgspec writes a key of a mapping as [...]: its position is unknown, and only the type of its value is known.
@@ -230,6 +235,8 @@ class _Check:
             hint = did_you_mean(wrong.strip("'"), choices)
             self._add((*path, *inner), f"{name}: {wrong} is not one of {', '.join(choices)}", hint=hint)
             return inner
+        if mismatch := type_mismatch(text):
+            return self._mistyped(*mismatch, value, path, inner)
         begins_with_key = text.split()[0] in keys_at((*path, *inner))  # a table's own rule starts with the wrong key
         at_key = (text.split()[0],) if begins_with_key else ()
         if left_out.intersection(at_key):  # it was already reported; now its default breaks the rule
@@ -237,8 +244,28 @@ class _Check:
         self._add((*path, *inner, *at_key), f"{name}: {text[0].lower() + text[1:]}")
         return inner
 
+    def _mistyped(self, expected: list[str], got: str, value: Any, path: KeyPath, inner: KeyPath) -> KeyPath:
+        """Record a value of the wrong type. Return the path below `path` of the key to leave out."""
+        key = next((place for place, part in enumerate(inner) if isinstance(part, int)), len(inner))
+        inner, item = inner[:key], [part + 1 for part in inner[key:] if isinstance(part, int)]
+        written, kind = _value_at(value, inner), kind_at((*path, *inner))
+        entry = None if item else wrong_entry(written, kind)
+        if entry is not None and isinstance(written, dict):
+            inner, written, kind = (*inner, entry), written[entry], get_args(kind)[1]
+        name = ".".join(map(str, (*path, *inner))) + "".join(f", item {number}" for number in item[:1])
+        if inner[-1:] == ("depends_on",):  # a list was made a table before it was checked
+            expected = ["array", *expected]
+        hint = what_to_write(str(inner[-1]), written, kind, ["array"] if item else expected) if inner else None
+        if hint is None and (keys := keys_at((*path, *inner))) and "object" in expected:
+            hint = f"its keys: {', '.join(keys)}"
+        self._add((*path, *inner), f"{name}: {in_words(expected, got)}", hint=hint)
+        return inner
+
     def _unknown(self, path: KeyPath, key: str, known: list[str]) -> None:
-        hint = did_you_mean(key, known, f"known keys: {', '.join(known)}" if known else None)
+        every = f"known keys: {', '.join(known)}" if known else None
+        if len(known) > _FEW:
+            every = here("help", "manifest")
+        hint = meant_by(key, known) or did_you_mean(key, known, every)
         self._add(path, f"unknown key {'.'.join(map(str, path))}", hint=hint)
 
     def _add(self, path: KeyPath, message: str, *, hint: str | None = None) -> None:
@@ -259,6 +286,12 @@ def _index(part: str) -> str | int:
 def _place(problem: Problem) -> tuple[str, int]:
     label, _, line = (problem.where or "").rpartition(":")
     return (label, int(line)) if line.isdigit() else (line, 0)
+
+
+def _value_at(value: Any, path: KeyPath) -> Any:
+    for part in path:
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 def _without(value: Any, path: KeyPath) -> Any:

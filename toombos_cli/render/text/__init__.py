@@ -34,6 +34,7 @@ VIEWS: dict[str, str] = {
     "monitoring": "monitoring:show",
     "monitoring_check": "monitoring:show_check",
     "monitoring_reload": "monitoring:show_reload",
+    "page": "pages:show",
     "profile": "profile:show",
     "recover": "recover:show",
     "restore": "restore:show",

@@ -35,7 +35,8 @@ def show(report: "CheckReport", output: Output) -> None:
         counts = Counter(finding.verdict for finding in report.findings)
         parts = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict])
         mode = f" (checked for the mode {report.mode})" if report.mode else ""
-        output.stdout.print(f"{report.env_file}: {parts}{mode}", soft_wrap=True)
+        judged = f"{report.env_file}" if report.env_file_exists else f"{report.env_file.parent}, without a .env"
+        output.stdout.print(f"{judged}: {parts}{mode}", soft_wrap=True)
 
 
 _COLUMNS = (

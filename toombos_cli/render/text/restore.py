@@ -1,11 +1,11 @@
 """Views of `toombos restore`: what it changed, or would change."""
 
-import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toombos_cli.base.fixes import here
+from toombos_cli.base.quoting import quoted
 from toombos_cli.base.text import duration, size
 from toombos_cli.render.formats import Output
 from toombos_cli.render.text.archives import show_databases
@@ -65,7 +65,7 @@ def show(report: "RestoreReport", output: Output) -> None:
             why = "it is what a backup command printed, for you to load"
         else:
             why = "no backup of this project has it"
-        told = f"warning: {name} {verb}: {why}; --only {shlex.quote(name)} restores it"
+        told = f"warning: {name} {verb}: {why}; --only {quoted(name)} restores it"
         err.print(told, style="yellow", soft_wrap=True)
     if report.not_set:
         first, more = report.not_set[0], len(report.not_set) - 1

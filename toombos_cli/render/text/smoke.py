@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from toombos_cli.base.results import WRONG, Verdict
+from toombos_cli.base.results import WORST_FIRST, WRONG, Verdict
 from toombos_cli.render.formats import Output
 from toombos_cli.render.table import Column, print_table
 from toombos_cli.render.verdicts import STYLES, VERDICT, WORD_WIDTH, WORDS, word
@@ -23,7 +23,7 @@ def show(report: "SmokeReport", output: Output) -> None:
     if shown:
         rows = [(word(step.verdict), step.name, step.service, f"{step.duration_ms:.0f} ms") for step in shown]
         print_table(output.stdout, _COLUMNS, rows)
-    for step in shown:
+    for step in sorted(shown, key=lambda step: WORST_FIRST.index(step.verdict)):
         _explain(output.stdout, step, verbose=output.verbose)
     if not output.quiet:
         _skipped(output.stdout, report)
@@ -62,13 +62,15 @@ def _last_line(report: "SmokeReport") -> str:
     wrong = [step.name for step in report.steps if step.verdict in WRONG]
     skipped = sum(step.verdict is Verdict.SKIP for step in report.steps)
     taken = len(report.steps) - skipped
+    steps = f"{taken} step{'s' * (taken != 1)}"
     rounds = f" in {report.rounds} rounds" if report.rounds > 1 else ""
+    left_out = f", {skipped} skipped" if skipped else ""
     if wrong:
         failing = f", {report.failed_rounds} of {report.rounds} rounds" if report.rounds > 1 else ""
-        return f"smoke test FAILED: {', '.join(wrong)} ({len(wrong)} of {taken} steps{failing})"
+        return f"smoke test FAILED: {', '.join(wrong)} ({len(wrong)} of {steps}{failing}{left_out})"
     if not taken:
-        return f"smoke test: nothing was tested{f', {skipped} skipped' if skipped else ': there is no step'}"
+        return f"smoke test: nothing was tested{left_out or ': there is no step'}"
     warned = sum(step.verdict is Verdict.WARN for step in report.steps)
-    counts = f"{taken} step{'s' * (taken != 1)}{rounds}, {report.duration_s:.1f} s"
-    extra = (f", {warned} with a warning" if warned else "") + (f", {skipped} skipped" if skipped else "")
+    counts = f"{steps}{rounds}, {report.duration_s:.1f} s"
+    extra = (f", {warned} with a warning" if warned else "") + left_out
     return f"smoke test passed: {counts}{extra}"

@@ -1,8 +1,8 @@
 """The view of `start --preview`."""
 
-import shlex
 from typing import TYPE_CHECKING
 
+from toombos_cli.base.quoting import joined
 from toombos_cli.render.formats import Output
 from toombos_cli.render.problems import print_problems
 
@@ -29,7 +29,7 @@ def show(report: "StartPreview", output: Output) -> None:
         title = f"{number}. {service.name}{place}{task}{runs}"
         console.print()
         console.print(title, style="bold", soft_wrap=True)
-        console.print(f"   command  {shlex.join(service.command)}", soft_wrap=True)
+        console.print(f"   command  {joined(service.command)}", soft_wrap=True)
         console.print(f"   cwd      {service.cwd}", soft_wrap=True)
         console.print(f"   log      {service.log}", soft_wrap=True)
         for name, condition in service.depends_on.items():

@@ -5,12 +5,12 @@ line numbers of the others stay right.
 """
 
 import re
-import shlex
 from pathlib import Path
 
 from toombos_cli.base import fixes
 from toombos_cli.base.findings import Evidence
 from toombos_cli.base.fixes import Fix
+from toombos_cli.base.quoting import joined, quoted
 from toombos_cli.base.redaction import MASK
 from toombos_cli.settings.databases import Database
 from toombos_cli.settings.display import masked_url, shown_name, shown_value
@@ -79,7 +79,7 @@ def edit(facts: SettingsFacts, line: int, script: str, *, undo: str | None = Non
 def edit_all(facts: SettingsFacts, script: str, *, undo: str | None = None) -> Fix:
     """Return a sed command on every line of the file that changes no value."""
     path = facts.env_file.path
-    return fixes.edit(path, None, f"{_sed_of(path)} {shlex.quote(script)} {_quoted(path)}", undo=undo)
+    return fixes.edit(path, None, f"{_sed_of(path)} {quoted(script)} {quoted(path)}", undo=undo)
 
 
 def comment_out(facts: SettingsFacts, binding: Binding, *, safe: bool = False) -> Fix | None:
@@ -112,7 +112,7 @@ def set_to(facts: SettingsFacts, name: str, value: str, *, safe: bool = True) ->
     facts = _where_to_set(facts, name)
     bindings = facts.env_file.bindings_of(name)
     if not bindings:
-        return _append(facts, shlex.quote(f"{name}={value}"))
+        return _append(facts, quoted(f"{name}={value}"))
     last = bindings[-1]
     if last.line != last.last_line:
         return None
@@ -144,7 +144,7 @@ def fresh_secret(facts: SettingsFacts, name: str) -> Fix | None:
     if value is not None and value.line == bindings[-1].last_line:
         script = f'"{value.line}s/^(\\s*(export\\s+)?){name}\\s*=.*/\\1{name}={RANDOM_TEXT}/"'
         path = facts.env_file.path
-        return fixes.edit(path, value.line, f"{_sed_of(path)} {script} {_quoted(path)}", safe=False)
+        return fixes.edit(path, value.line, f"{_sed_of(path)} {script} {quoted(path)}", safe=False)
     return None
 
 
@@ -169,13 +169,13 @@ def may_be_written(facts: SettingsFacts, name: str) -> bool:
     return re.fullmatch(r"[A-Za-z_]\w*", name) is not None and shown_name(name, facts.variables) == name
 
 
-def _append(facts: SettingsFacts, quoted: str) -> Fix:
+def _append(facts: SettingsFacts, binding: str) -> Fix:
     """Return the edit that appends one line to the file."""
     bindings = facts.env_file.bindings
     newline = "" if not bindings or bindings[-1].original.endswith(("\n", "\r")) else "\\n"
     path = facts.env_file.path
-    undo = f"sed -i '$d' {_quoted(path)}" if facts.env_file.exists else shlex.join(("rm", str(path)))
-    return fixes.edit(path, None, f"printf '{newline}%s\\n' {quoted} >> {_quoted(path)}", undo=undo)
+    undo = f"sed -i '$d' {quoted(path)}" if facts.env_file.exists else joined(("rm", str(path)))
+    return fixes.edit(path, None, f"printf '{newline}%s\\n' {binding} >> {quoted(path)}", undo=undo)
 
 
 def _renaming(old: str, new: str) -> str:
@@ -184,13 +184,9 @@ def _renaming(old: str, new: str) -> str:
 
 def _sed(facts: SettingsFacts, line: int, script: str) -> str:
     mark = r"1s/^\xEF\xBB\xBF//;" if line == 1 and facts.env_file.byte_order_mark else ""
-    return f"{_sed_of(facts.env_file.path)} {shlex.quote(f'{mark}{line}{script}')} {_quoted(facts.env_file.path)}"
+    return f"{_sed_of(facts.env_file.path)} {quoted(f'{mark}{line}{script}')} {quoted(facts.env_file.path)}"
 
 
 def _sed_of(path: Path) -> str:
     """Return the beginning of an edit in place, of the file itself and not of a link to it."""
     return "sed -i --follow-symlinks -E" if path.is_symlink() else "sed -i -E"
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))

@@ -1,11 +1,11 @@
 """Rules about the env files themselves: whether they exist, can be read, and who else can read them."""
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 
 from toombos_cli.base.findings import Evidence, Finding, fail, ok, skip, warn
 from toombos_cli.base.fixes import advice, command, here, toombos
+from toombos_cli.base.quoting import joined, quoted
 from toombos_cli.settings.facts import SettingsFacts
 from toombos_cli.settings.rules.env_edits import in_table, where_set
 from toombos_cli.settings.values import key_names
@@ -22,7 +22,7 @@ def not_found(facts: SettingsFacts) -> Iterator[Finding]:
         yield warn(
             "there is no .env: every setting comes from the environment or has its default",
             Evidence(source=str(path), text="does not exist"),
-            fix=replace(toombos(facts.manifest.project, "config", "init"), undo=shlex.join(("rm", str(path)))),
+            fix=replace(toombos(facts.manifest.project, "config", "init"), undo=joined(("rm", str(path)))),
         )
     else:
         yield fail(
@@ -71,7 +71,7 @@ def mode(facts: SettingsFacts) -> Iterator[Finding]:
         return
     bits, at = facts.status.mode, Evidence(source=str(facts.env_file.path), text=f"mode {facts.status.mode:04o}")
     path = str(facts.env_file.path)
-    fix = command("chmod", "600", path, safe=True, undo=shlex.join(("chmod", f"{bits:o}", path)))
+    fix = command("chmod", "600", path, safe=True, undo=joined(("chmod", f"{bits:o}", path)))
     if not bits & 0o400:
         yield fail(f"{name} is not readable by its owner", at, cause="the services cannot load it", fix=fix)
     elif bits & 0o022:
@@ -90,9 +90,7 @@ def owner(facts: SettingsFacts) -> Iterator[Finding]:
         yield warn(
             f"{facts.env_file.label} belongs to user {facts.status.owner}, but toombos runs as user {facts.user}",
             Evidence(source=str(facts.env_file.path), text=f"uid {facts.status.owner}"),
-            fix=advice(
-                f"run toombos as that user, or: sudo chown {facts.user} {shlex.quote(str(facts.env_file.path))}"
-            ),
+            fix=advice(f"run toombos as that user, or: sudo chown {facts.user} {quoted(facts.env_file.path)}"),
         )
 
 
@@ -103,7 +101,7 @@ def writers(facts: SettingsFacts) -> Iterator[Finding]:
             f"the members of group {directory.group} can write {directory.path}",
             Evidence(source=str(directory.path), text=f"mode {directory.mode:04o}"),
             cause="they decide what toombos runs here as this user: fine if you all trust each other",
-            fix=command("chmod", "g-w", str(directory.path), undo=shlex.join(("chmod", "g+w", str(directory.path)))),
+            fix=command("chmod", "g-w", str(directory.path), undo=joined(("chmod", "g+w", str(directory.path)))),
         )
     if facts.noted:
         yield ok(f"the project is trusted regardless of its owner: {here('config', 'trust')}")

@@ -1,11 +1,11 @@
 """Rules about single lines of an env file: silently dropped, set twice, or read differently by other programs."""
 
 import re
-import shlex
 from collections.abc import Iterator
 
 from toombos_cli.base.findings import Finding, fail, ok, warn
 from toombos_cli.base.fixes import Fix, advice
+from toombos_cli.base.quoting import quoted
 from toombos_cli.settings.display import shown_name
 from toombos_cli.settings.env_file import Binding
 from toombos_cli.settings.facts import SettingsFacts
@@ -200,7 +200,7 @@ def _line_ends(facts: SettingsFacts, assignments: list[Binding]) -> Iterator[Fin
             f"{len(ends)} lines end in CR LF, and a shell keeps the CR",
             at_line(facts, ends[0].line),
             cause=f"`source {facts.env_file.label}` and Docker make the CR a part of each value",
-            fix=edit_all(facts, r"s/\r$//", undo=rf"sed -i 's/$/\r/' {shlex.quote(str(path))}"),
+            fix=edit_all(facts, r"s/\r$//", undo=rf"sed -i 's/$/\r/' {quoted(path)}"),
         )
 
 

@@ -1,0 +1,85 @@
+"""Every example of the help is run on a system of its own; what cannot be run here is only checked for its words."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from tests.contract.test_help import EXAMPLES
+from tests.support.ports import free_port
+from tests.support.runner import run_toombos
+from toombos_cli.main import main
+
+NOT_RUN = {
+    "stays until it is ended": ("start --foreground", "status --watch", "logs -f", "health shop --watch"),
+    "asks a question": ("diagnose --fix", "restore --latest-good"),
+    "needs programs of monitoring": ("monitoring ",),
+    "changes the schedule of this user": ("schedule install", "schedule remove"),
+    "names an archive that only the example has": ("backup pin",),
+    "needs the extra `remote`, and writes outside the project": ("backup create --to", "backup copy"),
+    "stops the system that the other examples use": ("stop", "restart", "recover"),
+    "sends a message": ("alert test",),
+}
+RUN_ANYWAY = ("restore --latest-good --preview", "schedule install --print")
+
+
+def may_be_run(line: str) -> bool:
+    line = line.removeprefix("toombos ")
+    return line in RUN_ANYWAY or not any(line.startswith(start) for starts in NOT_RUN.values() for start in starts)
+
+
+RUN = [line for line, _ in EXAMPLES if may_be_run(line)]
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A running system with the names that the examples use."""
+    project = tmp_path_factory.mktemp("examples")
+    (project / "toombos.toml").write_text(
+        '[services.shop]\ncommand = ["{python}", "-m", "http.server", "{port}", "--bind", "127.0.0.1"]\n'
+        f'port = {free_port()}\nhealth = "/"\ngroups = ["web"]\n'
+        '[services.migrate]\nkind = "task"\ncommand = ["echo", "migrated"]\n'
+        '[load]\nservice = "shop"\n[[smoke]]\nname = "front"\nservice = "shop"\npath = "/"\nstatus = 200\n'
+        '[schedule.backup]\ncommand = ["backup"]\nat = "02:00"\n'
+    )
+    (project / ".env").write_text(f"API_KEY_ENCRYPTION_KEY={Fernet.generate_key().decode()}\nSHOP_API_KEY=x\n")
+    (project / ".env").chmod(0o600)
+    (project / "data").mkdir()
+    (project / "data" / "orders").write_text("1\n")
+    (project / "docker-compose.yml").write_text("services:\n  web:\n    command: [sleep, '1']\n")
+    assert run_toombos("start", cwd=project).returncode == 0
+    assert run_toombos("backup", cwd=project).returncode == 0
+    yield project
+    run_toombos("stop", cwd=project)
+
+
+def test_most_examples_are_run():
+    assert len(RUN) > 45
+    assert all(
+        any(line.startswith(f"toombos {start}") for line, _ in EXAMPLES) for row in NOT_RUN.values() for start in row
+    )
+
+
+REFUSED = {
+    "config init": {5},  # never overwrites
+    "config init --manifest": {5},
+    "config init --from docker-compose.yml": {5},
+    "diagnose": {0, 1},  # what is wrong with this machine is not the example's fault
+    "load": {0, 1, 4},  # nor is that it is busy
+}
+OF_ITS_OWN = ("start", "run", "exec", "alert", "schedule")
+"""The commands that need a process of their own: they leave one behind, have the terminal, or become the program."""
+
+
+@pytest.mark.parametrize("line", RUN)
+def test_an_example_works_as_printed(line: str, system: Path, monkeypatch, capsys):
+    monkeypatch.chdir(system)
+    words = shlex.split(line.partition(" > ")[0])[1:]
+    expected = REFUSED.get(" ".join(words)) or REFUSED.get(words[0]) or {0}
+    if words[0] in OF_ITS_OWN:
+        done = run_toombos(*words, cwd=system)
+        assert done.returncode in expected, done.stderr
+        return
+    assert main(words) in expected, capsys.readouterr()
