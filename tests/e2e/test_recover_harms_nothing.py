@@ -135,6 +135,6 @@ def test_a_failed_backup_is_not_blamed_on_the_services_that_recover_stopped(shop
     (shop / "backups").write_text("a file where the directory should be")
     done = toombos("recover", timeout_s=120)
     assert done.returncode == 4
-    assert "the backup could not be written" in done.stdout
+    assert "backups: the backup directory cannot be read: Not a directory" in done.stdout
     assert "nothing is running" not in done.stdout
     assert "start" not in done.stderr

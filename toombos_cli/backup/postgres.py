@@ -9,12 +9,11 @@ import re
 import secrets
 import subprocess
 import tempfile
+import threading
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
-
-import msgspec
 
 from toombos_cli.backup.archive.format import DatabaseRecord
 from toombos_cli.backup.postgres_in_place import NEEDS, MissingOnServer, drop_all, missing_query
@@ -22,6 +21,7 @@ from toombos_cli.base.errors import OperationError, RefusedError
 from toombos_cli.base.programs import find_program
 from toombos_cli.base.quoting import joined
 from toombos_cli.base.text import seconds
+from toombos_cli.base.untrusted import decode_untrusted
 from toombos_cli.processes import conflicts
 from toombos_cli.settings.databases import DatabaseKind, Server
 
@@ -96,6 +96,8 @@ class Postgres:
             text=True,
             env=environment,
         )
+        too_late = threading.Timer(timeout_s, psql.kill)
+        too_late.start()
         try:
             if psql.stdin is None or psql.stdout is None:
                 raise AssertionError("psql was started with pipes")
@@ -103,8 +105,10 @@ class Postgres:
             psql.stdin.write("SELECT current_setting('server_version_num')::int / 10000;\n")
             psql.stdin.flush()
             snapshot, major = psql.stdout.readline().strip(), psql.stdout.readline().strip()
+            too_late.cancel()  # each of the next steps has its own limit
             if not major:
-                raise self._unreachable(_said(psql.communicate()[1]))
+                said = _said(psql.communicate()[1]) or f"no answer within {seconds(timeout_s)}"
+                raise self._unreachable(said)
             options = ["--format=custom", "--compress=0", f"--snapshot={snapshot}"]
             options += [f"--exclude-table={_MARKER}", f"--file={target}", self.dsn]
             self._run("pg_dump", options, timeout_s, at_least=int(major))
@@ -112,6 +116,7 @@ class Postgres:
         except (subprocess.TimeoutExpired, BrokenPipeError):
             raise OperationError(f"no answer within {seconds(timeout_s)}", where=self.name) from None
         finally:
+            too_late.cancel()
             psql.kill()
             psql.communicate()
         if psql.returncode:
@@ -119,7 +124,7 @@ class Postgres:
         needs, *counts = told.splitlines()
         rows = (line.rpartition("\t") for line in counts)
         tables = {table: int(count) for table, _, count in rows}
-        return DatabaseRecord(integrity="ok", tables=tables, needs=msgspec.json.decode(needs))
+        return DatabaseRecord(integrity="ok", tables=tables, needs=decode_untrusted(needs, dict[str, tuple[str, ...]]))
 
     def refuse_what_is_missing(self, record: DatabaseRecord, timeout_s: float) -> MissingOnServer:
         """Return what a restore has to leave as it is. Raise RefusedError if the server lacks what the dump needs.
@@ -130,7 +135,7 @@ class Postgres:
             told = self._psql(["-c", missing_query(record.needs)], timeout_s)
         except OperationError as error:
             raise self._unreachable(str(error)) from None
-        missing = msgspec.json.decode(told, type=MissingOnServer)
+        missing = decode_untrusted(told, MissingOnServer)
         if missing.reasons:
             raise RefusedError(
                 f"the PostgreSQL database cannot be restored: {'; '.join(missing.reasons)}",
@@ -275,18 +280,31 @@ def postgres_program(name: str, at_least: int = 0) -> str:
 
     Raise OperationError if it is not installed.
     """
+    found = find_program(name)
+    if found and (not at_least or _major(found) >= at_least):
+        return found
     versions = {int(path.parts[-3].partition(".")[0]): str(path) for path in Path("/").glob(f"{_PLACES}/{name}")}
     newest = max(versions, default=0)
-    if at_least and newest >= at_least:
+    if newest >= max(at_least, 1):
         return versions[newest]
-    if found := find_program(name) or versions.get(newest):
-        if newest and at_least:
-            raise OperationError(
-                f"the server is PostgreSQL {at_least}, and the newest {name} here is of version {newest}",
-                hint=f"apt-get install postgresql-client-{at_least}",
-            )
-        return found
-    raise OperationError(f"{name} is not installed, and the settings name a PostgreSQL database", hint=f"which {name}")
+    if found is None and not newest:
+        message = f"{name} is not installed, and the settings name a PostgreSQL database"
+        raise OperationError(message, hint=f"which {name}")
+    raise OperationError(
+        f"the server is PostgreSQL {at_least}, and the newest {name} here is of version "
+        f"{max(newest, _major(found) if found else 0)}",
+        hint=f"apt-get install postgresql-client-{at_least}",
+    )
+
+
+def _major(program: str) -> int:
+    """Return the major version of one of PostgreSQL's programs, 0 if it does not say it."""
+    try:
+        told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=10).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    version = re.search(r"\) (\d+)", told)
+    return int(version[1]) if version else 0
 
 
 def _said(text: str) -> str:

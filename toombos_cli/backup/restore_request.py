@@ -9,22 +9,6 @@ from toombos_cli.backup.archive.encryption import NO_KEYS, Keys
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.postgres import Postgres
 from toombos_cli.backup.selection import Scope
-from toombos_cli.base.quoting import joined
-from toombos_cli.settings.databases import Server
-
-
-def creation_hint(postgres: Postgres) -> str | None:
-    """Return the commands that create the role and the database of a URL, for a machine that has neither yet."""
-    server = Server.parse(postgres.dsn)
-    if server is None:
-        return None
-    host = ("-h", server.named_host) if server.named_host else ()
-    at = (*host, *(("-p", str(server.port)) if server.port else ()), "-U", "postgres")
-    role = server.user or "postgres"
-    name = server.database or role
-    create_role = joined(("createuser", *at, "--login", *(("--pwprompt",) if postgres.password else ()), role))
-    create_database = joined(("createdb", *at, "-O", role, name))
-    return f"if the server has no such role or database yet: {create_role}; {create_database}"
 
 
 class Services(Protocol):

@@ -23,4 +23,8 @@ def joined(words: Iterable[str]) -> str:
 
 
 def _escaped(character: str) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
+    try:
+        encoded = os.fsencode(character)
+    except UnicodeEncodeError:  # half of a pair of surrogates, which is in no file name
+        encoded = character.encode("utf-8", "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in encoded)

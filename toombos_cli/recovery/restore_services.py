@@ -7,7 +7,7 @@ from pathlib import Path
 from toombos_cli import processes
 from toombos_cli.backup.postgres import Postgres
 from toombos_cli.backup.scope import readable_manifest
-from toombos_cli.base.errors import ConfigurationError, OperationError
+from toombos_cli.base.errors import ConfigurationError, OperationError, ToombosError
 from toombos_cli.base.fixes import here
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.manifest.tables.service import Service
@@ -36,12 +36,15 @@ class SupervisedServices:
         self._kept: dict[str, Service] = {}
 
     def running(self) -> tuple[str, ...]:
-        """Return the names of the services that `stop` would stop."""
+        """Return the names of the services that `stop` would stop, as far as the supervisor says it."""
         try:
             services = load_manifest(self._project).services
         except ConfigurationError:
             services = {}
-        state = present_state(self._project, services)
+        try:
+            state = present_state(self._project, services)
+        except ToombosError:  # the restore itself refuses then
+            return ()
         return tuple(name for name, service in state.services.items() if service.pid) if state else ()
 
     def stop(self) -> tuple[str, ...]:

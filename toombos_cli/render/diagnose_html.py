@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Group:
+class _CheckGroup:
     """The findings of a group of checks, the worst first."""
 
     name: str
@@ -46,13 +46,13 @@ def _counts(findings: Iterable[Finding]) -> dict[Verdict, int]:
     return {verdict: found[verdict] for verdict in WORST_FIRST if found[verdict]}
 
 
-def _groups(findings: Iterable[Finding]) -> list[_Group]:
+def _groups(findings: Iterable[Finding]) -> list[_CheckGroup]:
     """Return the groups, the worst first and otherwise in the order of the checks."""
     by_name: dict[str, list[Finding]] = {}
     for finding in findings:
         by_name.setdefault(finding.group, []).append(finding)
     groups = [
-        _Group(
+        _CheckGroup(
             name=name,
             findings=sorted(members, key=lambda finding: WORST_FIRST.index(finding.verdict)),
             verdict=overall(members),

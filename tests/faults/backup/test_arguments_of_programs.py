@@ -28,11 +28,13 @@ with open({log!r}, "ab") as log:
     service = os.environ.get("PGSERVICEFILE")
     mode = oct(os.stat(service).st_mode & 0o777) if service else "-"
     log.write(f"PGPASSWORD={{os.environ.get('PGPASSWORD') is not None}} PGSERVICEFILE={{mode}}\\n".encode())
+if "--version" in sys.argv:
+    print(os.path.basename(sys.argv[0]), "(PostgreSQL) 15.4")
 for word in sys.argv:
     if word.startswith("--file="):
         open(word.removeprefix("--file="), "w").write("dump")
 if os.path.basename(sys.argv[0]) == "psql" and "-c" not in sys.argv:
-    print("snapshot-1", flush=True)
+    print("snapshot-1\\n15", flush=True)
     sys.stdin.read()
 """
 

@@ -152,7 +152,7 @@ def test_a_machine_without_the_database_gets_the_commands_that_create_it(server:
     assert server.postgres is not None
     missing = replace(server.postgres, dsn=server.postgres.dsn.replace("/postgres", "/shop"))
     before = server.site.tree()
-    with pytest.raises(OperationError, match="could not be saved first") as raised:
+    with pytest.raises(OperationError, match="does not exist") as raised:
         restore(replace(server.request(archive), postgres=missing), NoServices(), Silent())
     hint = raised.value.problems[0].hint or ""
     assert " -U postgres --login --pwprompt owner; createdb -h 127.0.0.1 -p " in hint

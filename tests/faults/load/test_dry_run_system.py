@@ -35,8 +35,9 @@ def test_the_default_run_agrees_with_the_metric_of_the_generator(toombos: Toombo
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)["data"]
     assert answered(generator) == data["counts"]["ok"] == data["counts"]["scheduled"] == 100
-    (server,) = data["server"]
+    server, *behind = data["server"]
     assert server["name"] == "generator"
+    assert [other["name"] for other in behind] == ["crm", "platform"], "what it depends on"
     assert server["cpu_ms_per_request"] > 0
     assert server["rss_max_bytes"] > 20_000_000
 
@@ -49,4 +50,4 @@ def test_a_locust_master_and_two_workers_agree_with_the_metric_of_the_generator(
     data = json.loads(done.stdout)["data"]
     assert answered(generator) == data["counts"]["ok"] == data["counts"]["scheduled"] == 61
     assert data["status"] == {"200": 61}
-    assert [server["name"] for server in data["server"]] == ["generator"]
+    assert [server["name"] for server in data["server"]] == ["generator", "crm", "platform"]

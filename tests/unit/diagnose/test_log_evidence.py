@@ -158,9 +158,9 @@ def test_an_archive_that_unpacks_to_gigabytes_is_left_alone(tmp_path: Path):
     ("make", "exists", "problem"),
     [
         (lambda path: None, False, ""),
-        (lambda path: path.mkdir(), True, "is not a regular file"),
-        (os.mkfifo, True, "is not a regular file"),
-        (lambda path: path.symlink_to(path), True, "cannot be read: Too many levels of symbolic links"),
+        (lambda path: path.mkdir(), True, "is a directory or a socket, not a file"),
+        (os.mkfifo, True, "is a FIFO or a device, not a file"),
+        (lambda path: path.symlink_to(path), True, "is a symbolic link, which toombos does not follow here"),
         (lambda path: path.touch(), True, ""),
     ],
     ids=["missing", "a directory", "a FIFO", "a symbolic link to itself", "empty"],

@@ -26,7 +26,7 @@ from toombos_cli.backup.living.saving import keep_unsaved
 from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT
 from toombos_cli.backup.reports import CreateReport, NotSet
-from toombos_cli.backup.restore_request import RestoreRequest, Services, creation_hint
+from toombos_cli.backup.restore_request import RestoreRequest, Services
 from toombos_cli.backup.selection import BackupSelection, Scope, select
 from toombos_cli.backup.transaction import diff
 from toombos_cli.backup.transaction.atomic_swap import SwapUnit, identity, swap
@@ -162,10 +162,7 @@ class Attempt:
         self._plan_again()
         safety = self._save_what_is_there()
         if self._targets.dump and any(one.path == printable(DUMP_NAME) for one in safety.unreadable):
-            raise OperationError(
-                f"the PostgreSQL database could not be saved first: {safety.unreadable[0].reason}",
-                hint=creation_hint(self._request.postgres) if self._request.postgres else None,
-            )
+            raise OperationError(f"the PostgreSQL database could not be saved first: {safety.unreadable[0].reason}")
         kept = self._keep()
         self._stage.finish_directories()
         self._stage.set_flags()

@@ -40,6 +40,7 @@ CHECKS: tuple[Check[Facts], ...] = (
     *supervision.CHECKS,
     *kernel.CHECKS,
     *ports.CHECKS,
+    *kernel.ENVIRONMENT,
     *processes.CHECKS,
     *certificates.CHECKS,
     *network.CHECKS,

@@ -158,12 +158,15 @@ CHECKS = (
     Check(id="proc.waiting", title="nothing is stuck in the kernel", group=_GROUP, run=uninterruptible),
     Check(id="proc.zombies", title="ended children are collected", group=_GROUP, run=zombies),
     Check(id="proc.removed", title="programs and directories exist", group=_GROUP, run=removed),
+    Check(id="res.group", title="memory limits leave room", group="resources", run=memory_limit),
+)
+ENVIRONMENT = (
     Check(
         id="proc.environment",
         title="services have their variables",
         group=_GROUP,
         run=environment,
-        follows=("stale",),
+        follows=("stale", "port.mismatch"),
     ),
-    Check(id="res.group", title="memory limits leave room", group="resources", run=memory_limit),
 )
+"""It follows from a changed port, which is judged after the rest."""

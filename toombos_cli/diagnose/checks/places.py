@@ -7,7 +7,7 @@ from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok
 from toombos_cli.base.fixes import advice, shell
 from toombos_cli.base.quoting import quoted
 from toombos_cli.base.text import size
-from toombos_cli.diagnose.facts.places import PLACES, Place
+from toombos_cli.diagnose.facts.places import PLACES, UsedPlace
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 
 _GROUP = "resources"
@@ -39,7 +39,7 @@ def room(facts: Facts) -> Iterator[Finding]:
             yield ok(f"{place.mount}: {size(place.free_bytes)} free", at)
 
 
-def _short(place: Place, at: Evidence, left: str, look: str) -> Finding:
+def _short(place: UsedPlace, at: Evidence, left: str, look: str) -> Finding:
     return fail(
         f"the file system of {place.path} ({place.used_for}) is nearly full: {left}",
         at,

@@ -11,7 +11,7 @@ from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.source import Fact, Facts, FactUnavailableError
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class UsedPlace(msgspec.Struct, frozen=True, kw_only=True):
     """One file system. `path` is the first of the directories on it that are in use, `used_for` says for what.
 
     `written` says whether a service or toombos has to write there; `mount` is its mount point.
@@ -29,8 +29,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     inodes_free: int
 
 
-def _gather(facts: Facts) -> tuple[Place, ...]:
-    found: dict[tuple[int, bool], Place] = {}
+def _gather(facts: Facts) -> tuple[UsedPlace, ...]:
+    found: dict[tuple[int, bool], UsedPlace] = {}
     project_device = facts.manifest.project.stat().st_dev
     for path, used_for, written in _in_use(facts):
         with suppress(OSError):
@@ -38,7 +38,7 @@ def _gather(facts: Facts) -> tuple[Place, ...]:
             read_only = bool(room.f_flag & os.ST_RDONLY)
             if (device, read_only and written) in found:
                 continue
-            found[device, read_only and written] = Place(
+            found[device, read_only and written] = UsedPlace(
                 path=str(path),
                 used_for=used_for,
                 mount=_mount_point(path),
@@ -78,4 +78,4 @@ def _mount_point(path: Path) -> str:
     return str(path)
 
 
-PLACES: Fact[tuple[Place, ...]] = Fact("places", tuple[Place, ...], _gather)
+PLACES: Fact[tuple[UsedPlace, ...]] = Fact("places", tuple[UsedPlace, ...], _gather)

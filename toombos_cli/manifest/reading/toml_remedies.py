@@ -1,10 +1,10 @@
 """The corrected form of a line that is not TOML: every proposal was parsed before it is made."""
 
 import re
-import tomllib
 from collections.abc import Iterator
 
 from toombos_cli.base.redaction import is_secret_name
+from toombos_cli.base.untrusted import UntrustedError, decode_untrusted_toml
 
 _PYTHON_WORDS = {"True": "true", "False": "false"}
 _QUOTES = str.maketrans("\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}", '""')
@@ -44,6 +44,6 @@ def _proposals(line: str) -> Iterator[str]:
 
 def _is_toml(line: str) -> bool:
     try:
-        return bool(tomllib.loads(line))
-    except ValueError:
+        return bool(decode_untrusted_toml(line))
+    except UntrustedError:
         return False

@@ -46,7 +46,7 @@ def in_words(expected: list[str], got: str) -> str:
 def wrong_entry(value: Any, kind: Any) -> str | None:
     """Return the first key of a mapping whose value is not of the mapping's type, or None."""
     arguments = get_args(kind)
-    if not isinstance(value, dict) or len(arguments) != 2:
+    if not isinstance(value, dict) or get_origin(kind) is not dict:
         return None
     for key, item in value.items():
         try:
