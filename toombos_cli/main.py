@@ -67,13 +67,14 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ),
     ("alert", "alert", "Notify people of problems through the manifest's channels."),
     ("schedule", "schedule", "Schedule the periodic jobs: health, backup, retention, restore drill."),
+    ("export", "export", "Write the system as files for systemd, Compose or Kubernetes."),
     ("help", "help:help_", "Show the help of a command, or a page of the documentation."),
 )
 _SECTIONS = {
     "Run": ("start", "stop", "restart", "run", "status", "logs", "events", "exec"),
     "Check": ("health", "smoke", "load", "diagnose"),
     "Back up and restore": ("backup", "restore", "recover"),
-    "Set up and watch": ("config", "monitoring", "alert", "schedule", "help"),
+    "Set up and watch": ("config", "monitoring", "alert", "schedule", "export", "help"),
 }
 
 

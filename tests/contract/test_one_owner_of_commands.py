@@ -43,6 +43,10 @@ QUOTED_AS_A_NAME = {
     "config/imports/writer.py",  # the head of a new manifest
     "diagnose/bundle.py",  # the command that wrote a file
     "monitoring/files.py",  # the heads of generated files
+    "export/compose.py",  # the heads of exported files, and what they leave out
+    "export/fates.py",
+    "export/systemd.py",
+    "export/yaml_text.py",
     "manifest/tables/monitoring.py",  # rules are the same in every directory
     "monitoring/service_rules.py",
     "monitoring/watching_rules.py",

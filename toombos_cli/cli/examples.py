@@ -219,6 +219,28 @@ GUIDES: dict[str, Guide] = {
     ),
     "schedule remove": Guide("operations", (("toombos schedule remove", "Remove the jobs of this project."),)),
     "schedule run": Guide("operations", (("toombos schedule run backup", "Run one job now."),)),
+    "export": Guide(
+        "many-machines",
+        (("toombos export compose --check", "See what a Compose file would say, and what it would leave out."),),
+    ),
+    "export systemd": Guide(
+        "many-machines",
+        (
+            ("toombos export systemd --check", "See the units, the verdict of systemd-analyze, and what is left out."),
+            ("toombos export systemd", "Write them to export/systemd."),
+        ),
+    ),
+    "export compose": Guide(
+        "many-machines",
+        (
+            ("toombos export compose", "Write compose.yaml and its Dockerfiles to export/compose."),
+            ("toombos export compose --diff export/compose", "Show what has changed since."),
+        ),
+    ),
+    "export kubernetes": Guide(
+        "many-machines",
+        (("toombos export kubernetes", "Write objects for `kubectl apply -k` to export/kubernetes."),),
+    ),
     "help": Guide(
         "architecture",
         (

@@ -25,6 +25,9 @@ def health(
             "--watch", min=0.1, metavar="SECONDS", help="Repeat the check at this interval.", show_default=False
         ),
     ] = None,
+    wait: Annotated[
+        float, typer.Option("--wait", min=0, metavar="SECONDS", help="Wait this long for the services to be ready.")
+    ] = 0,
     timeout: Annotated[
         float | None,
         typer.Option(
@@ -65,6 +68,8 @@ def health(
     missed = warn_of_missed_runs(invocation)
     alarm = _alarm_command(on_fail)
     history = LatencyHistory()
+    if wait:
+        _wait(invocation, names, wait)
 
     def check() -> "HealthReport":
         report = history.add(run_health(invocation.manifest, names, timeout_s=timeout))
@@ -82,6 +87,14 @@ def health(
     from toombos_cli.cli.watch import watch_report
 
     watch_report(invocation, check, every_s=watch, format=format, strict=strict)
+
+
+def _wait(invocation: Invocation, names: tuple[str, ...], wait_s: float) -> None:
+    from toombos_cli.project.ready_wait import wait_until_ready
+
+    services = invocation.manifest.services
+    wanted = [service for name, service in services.items() if name in names or not (names or service.optional)]
+    wait_until_ready(invocation.manifest, wanted, wait_s)
 
 
 def _alarm_command(on_fail: str | None) -> tuple[str, ...] | None:

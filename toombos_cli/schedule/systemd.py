@@ -29,13 +29,13 @@ def is_available() -> bool:
         return False
 
 
-def units(manifest: Manifest) -> dict[str, str]:
-    """Return the text of every unit by its file name."""
+def units(manifest: Manifest, *, user: str = "") -> dict[str, str]:
+    """Return the text of every unit by its file name; `user` is for units of the system manager."""
     texts = {}
     for name, job in manifest.schedule.items():
         if job.enabled:
             unit = _unit_name(manifest.project, name)
-            texts[f"{unit}.service"] = _service(manifest, name, job)
+            texts[f"{unit}.service"] = _service(manifest, name, job, user)
             if not job.at_boot:
                 texts[f"{unit}.timer"] = _timer(manifest, name, job)
     return texts
@@ -89,17 +89,22 @@ def lingers() -> bool:
     return Path("/var/lib/systemd/linger", user_name(os.geteuid())).exists()
 
 
-def _service(manifest: Manifest, name: str, job: Job) -> str:
+def _service(manifest: Manifest, name: str, job: Job, user: str) -> str:
     return (
         "[Unit]\n"
-        f"Description={_plain(manifest.name)}: {_plain(job.title or name)}\n\n"
+        f"Description={plain(manifest.name)}: {plain(job.title or name)}\n\n"
         "[Service]\n"
         "Type=oneshot\n"
-        f"ExecStart={' '.join(_quoted(part) for part in job_argv(manifest.project, name))}\n"
+        f"{_account(user)}"
+        f"ExecStart={' '.join(quoted(part) for part in job_argv(manifest.project, name))}\n"
         "KillMode=process\n"  # leave processes that outlive the job, such as a supervisor or an alert's sender, running
         f"{_environment(job)}"
         f"{_AT_BOOT if job.at_boot else ''}"
     )
+
+
+def _account(user: str) -> str:
+    return f"User={user}\n" if user else ""
 
 
 def _environment(job: Job) -> str:
@@ -110,7 +115,7 @@ def _environment(job: Job) -> str:
 def _timer(manifest: Manifest, name: str, job: Job) -> str:
     return (
         "[Unit]\n"
-        f"Description={_plain(manifest.name)}: time for {_plain(job.title or name)}\n\n"
+        f"Description={plain(manifest.name)}: time for {plain(job.title or name)}\n\n"
         "[Timer]\n"
         f"OnCalendar={calendar(job)}\n"
         "AccuracySec=1s\n"
@@ -128,13 +133,14 @@ def calendar(job: Job) -> str:
     return f"{day}*-*-* {job.at}:00"
 
 
-def _quoted(part: str) -> str:
+def quoted(part: str) -> str:
     """Return one argument in systemd's syntax: quoted, with its specifiers and variables made literal."""
     escaped = part.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{escaped}"'
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Return a text on one line, with its specifiers made literal."""
     return " ".join(text.split()).replace("%", "%%")
 
 

@@ -8,9 +8,8 @@ from toombos_cli.base.locks import hold_alone
 from toombos_cli.base.redaction import Redactor, secrets_of
 from toombos_cli.base.results import WRONG, Verdict
 from toombos_cli.manifest.model import DRY_RUN, Manifest
-from toombos_cli.manifest.tables.service import Question, Service
-from toombos_cli.probes import is_ready
-from toombos_cli.project.service_probe import ask_service, settings_of
+from toombos_cli.project.ready_wait import wait_until_ready
+from toombos_cli.project.service_probe import settings_of
 from toombos_cli.smoke.egress import refuse_to_send_variables_elsewhere
 from toombos_cli.smoke.plan import SmokePlan
 from toombos_cli.smoke.report import FlakyStep, SmokeReport, StepResult
@@ -18,8 +17,6 @@ from toombos_cli.smoke.round import Notify, Round
 from toombos_cli.smoke.schema import Contract
 from toombos_cli.smoke.sockets import SocketWatch
 from toombos_cli.smoke.system import TestedSystem
-
-_POLL_S = 0.1
 
 
 def run_smoke(
@@ -52,7 +49,8 @@ def run_smoke(
     taken = manifest.smoke if deep else (*plan.proofs, *plan.steps)
     refuse_to_send_variables_elsewhere(manifest, taken, environment)
     redactor = _redactor(manifest, environment)
-    _wait_until_ready(manifest, [manifest.services[name] for name in plan.services], wait_s)
+    services = (manifest.services[name] for name in plan.services)
+    wait_until_ready(manifest, [service for service in services if not service.optional], wait_s)
     watched = {step.service: manifest.services[step.service] for step in plan.steps if step.loopback_only}
     contracts: dict[str, Contract] = {}
     results: list[tuple[StepResult, ...]] = []
@@ -118,27 +116,6 @@ def _flaky(results: list[tuple[StepResult, ...]]) -> tuple[FlakyStep, ...]:
             ratio = round(failed / (failed + passed), 4)
             flaky.append(FlakyStep(name=same[0].name, passed=passed, failed=failed, failure_ratio=ratio))
     return tuple(flaky)
-
-
-def _wait_until_ready(manifest: Manifest, services: list[Service], wait_s: float) -> None:
-    """Wait until all services except the optional ones are ready, or the time is up; the test reports the others."""
-    deadline = time.monotonic() + wait_s
-    waiting = [service for service in services if not service.optional]
-    while waiting and time.monotonic() < deadline:
-        if _is_ready(manifest, waiting[0]):
-            waiting.pop(0)
-        else:
-            time.sleep(_POLL_S)
-
-
-def _is_ready(manifest: Manifest, service: Service) -> bool:
-    """Report whether the service is ready, and as healthy as the next step demands."""
-    questions: tuple[Question, ...] = ("health",) if service.ready is None else ("ready", "health")
-    for question in questions:
-        result = ask_service(manifest, service, question)
-        if not is_ready(result.reason, result.cause):
-            return False
-    return True
 
 
 def _redactor(manifest: Manifest, environment: Mapping[str, Mapping[str, str]]) -> Redactor:

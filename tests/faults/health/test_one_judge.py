@@ -19,7 +19,7 @@ from tests.support.waiting import wait_for
 from tests.unit.probes.health_shapes import SHAPES
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.manifest.tables.expectations import ProbeSetting
-from toombos_cli.smoke.run import _is_ready
+from toombos_cli.project.ready_wait import is_service_ready
 from toombos_cli.supervisor.readiness import Asker
 
 VERDICTS = {"well": "pass", "starting": "fail", "degraded": "warn", "down": "fail"}
@@ -98,7 +98,7 @@ def test_the_supervisor_and_wait_find_those_ready_that_are_well_or_degraded(shap
 
     ready = wanted({"well": "True", "degraded": "True", "starting": "False", "down": "False"})
     assert differing(asyncio.run(ask_all()), ready) == []
-    waited = {name: str(_is_ready(manifest, service)) for name, service in manifest.services.items()}
+    waited = {name: str(is_service_ready(manifest, service)) for name, service in manifest.services.items()}
     assert differing(waited, ready) == []
 
 

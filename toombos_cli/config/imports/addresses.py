@@ -22,14 +22,20 @@ def localise(system: SystemDraft) -> None:
     inside = re.compile(rf"(?P<before>://(?:[^\s/@]*@)?|^|,)(?P<name>{names})(?P<port>:\d+)(?![\w.-])")
     portless = re.compile(rf"(?P<before>://(?:[^\s/@]*@)?)(?P<name>{names})(?P<port>)(?=[/?]|$)")
     for draft in system.services.values():
-        for name, value in draft.env.items():
-            if name not in draft.placeholders:
-                _localise(draft, name, value, others, (inside, portless))
+        for variables in (draft.env, draft.default_env):
+            for name in list(variables):
+                if name not in draft.placeholders:
+                    _localise(draft, variables, name, others, (inside, portless))
 
 
 def _localise(
-    draft: ServiceDraft, name: str, value: str, others: dict[str, ServiceDraft], patterns: tuple[re.Pattern[str], ...]
+    draft: ServiceDraft,
+    variables: dict[str, str],
+    name: str,
+    others: dict[str, ServiceDraft],
+    patterns: tuple[re.Pattern[str], ...],
 ) -> None:
+    value = variables[name]
     secret = name in draft.secret_names or is_secret(name, value)
 
     def address(match: re.Match[str], *, plain: bool) -> str:
@@ -49,6 +55,6 @@ def _localise(
         written = f"{{services.{others[value].name}.host}}" if others[value].port else _LOOPBACK
     if literal == value:
         return
-    draft.env[name] = literal
+    variables[name] = literal
     if not secret:
         draft.placeholders[name] = written

@@ -3,6 +3,7 @@
 from toombos_cli.base.spelling import did_you_mean
 from toombos_cli.config.imports.addresses import localise
 from toombos_cli.config.imports.compose_command import set_command
+from toombos_cli.config.imports.compose_extension import take_extension
 from toombos_cli.config.imports.compose_health import take_health
 from toombos_cli.config.imports.compose_ports import take_ports
 from toombos_cli.config.imports.compose_service import ComposeService
@@ -41,7 +42,16 @@ _HARMLESS = frozenset(
         ),
         *("links", "logging", "mem_limit", "cpus", "network_mode", "networks", "platform", "ports", "profiles"),
         *("pull_policy", "restart", "runtime", "scale", "stdin_open", "stop_grace_period", "stop_signal", "tty"),
-        *("user", "volumes", "working_dir", "cpu_shares", "mem_reservation", "memswap_limit", "oom_score_adj"),
+        *(
+            "user",
+            "volumes",
+            "working_dir",
+            "cpu_shares",
+            "mem_reservation",
+            "memswap_limit",
+            "oom_score_adj",
+            "security_opt",
+        ),
     }
 )
 """Keys that are taken over, or that mean nothing without containers."""
@@ -80,6 +90,7 @@ def _service(service: ComposeService, variables: Variables) -> None:
     _running(draft, node, variables)
     _watch(service, variables)
     _limits(draft, node, variables)
+    take_extension(service, variables)
     left = sorted(key for key in node.entries() if key not in _HARMLESS and not key.startswith("x-"))
     if left:
         draft.notes.append(f"not taken over: {', '.join(left)}")

@@ -17,6 +17,7 @@ _WHOLE_WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
 _ORDER = (
     *(
         "title",
+        "role",
         "kind",
         "run",
         "command",
@@ -30,7 +31,9 @@ _ORDER = (
         "health",
         "ready",
     ),
+    *("live", "metrics", "openapi"),
     *("health_answer", "depends_on", "env", "default_env", "env_files", "groups", "watch", "log", "startup_timeout_s"),
+    *("latency_warn_ms", "exit_codes_of_invalid_configuration"),
     *("probe_interval_s", "probe_timeout_s", "unhealthy_after", "stop_signal", "stop_command", "grace_period_s"),
     *("restart", "limits"),
 )
@@ -79,7 +82,9 @@ def _service(draft: ServiceDraft, system: SystemDraft, said: set[str]) -> str:
     if env := {name: draft.placeholders.get(name) or braced(value) for name, value in draft.env.items()}:
         keys["env"] = env
     if draft.default_env:
-        keys["default_env"] = {name: braced(value) for name, value in draft.default_env.items()}
+        keys["default_env"] = {
+            name: draft.placeholders.get(name) or braced(value) for name, value in draft.default_env.items()
+        }
     if depends_on := _depends_on(draft, system):
         keys["depends_on"] = depends_on
     lines = [f"[services.{_key(draft.name)}]\n"]

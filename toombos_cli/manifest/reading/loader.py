@@ -26,7 +26,7 @@ from toombos_cli.manifest.reading.layers import (
     packaged_layers,
     read_layers,
 )
-from toombos_cli.manifest.reading.placeholders import UnknownPlaceholderError, expand_service
+from toombos_cli.manifest.reading.placeholders import ServiceHome, UnknownPlaceholderError, expand_service
 from toombos_cli.manifest.reading.references import applicable_steps, named_services
 from toombos_cli.manifest.reading.type_remedies import in_words, type_mismatch, what_to_write, wrong_entry
 from toombos_cli.manifest.tables.env_files import check_env_files
@@ -39,8 +39,10 @@ _FEW = 15
 """The number of keys of a table that a hint may list."""
 
 
-def load_manifest(project: Path) -> Manifest:
+def load_manifest(project: Path, home: ServiceHome | None = None) -> Manifest:
     """Return the project's manifest, or the packaged one if the project has none.
+
+    Its services are as they run in the home; by default, on this machine in the project directory.
 
     A `toombos.toml` is complete, or overrides what it extends: `extends = "toombos"` the whole packaged manifest,
     `extends = "monitoring"` the parts that suit any system (monitoring, alerts, schedule). Tables are merged, other
@@ -55,7 +57,7 @@ def load_manifest(project: Path) -> Manifest:
         sections = ((name, table) for name, table in layers[0].tree.items() if isinstance(table, dict))
         written = frozenset((name, key) for name, table in sections for key in table)
         source = Source(path=path, project=project, written=written)
-    return _Check(layers).manifest(merged(layers), source)
+    return _Check(layers, home).manifest(merged(layers), source)
 
 
 def parse_manifest(text: str, project: Path) -> Manifest:
@@ -73,14 +75,15 @@ def packaged_manifest(project: Path) -> Manifest:
 class _Check:
     """Decodes one merged tree and collects the problems."""
 
-    def __init__(self, layers: tuple[Layer, ...]) -> None:
+    def __init__(self, layers: tuple[Layer, ...], home: ServiceHome | None = None) -> None:
         self.layers = layers
+        self.home = home
         self.problems: list[Problem] = []
 
     def manifest(self, tree: dict[str, Any], source: Source) -> Manifest:
         tables = tree.pop("services", {})
         declared = list(tables) if isinstance(tables, dict) else []
-        services = self._services(tables, source.project)
+        services = self._services(tables, self.home or ServiceHome(project=source.project))
         sections = {}
         for field in msgspec.structs.fields(Manifest):
             if field.name in tree and field.name not in ("services", "source"):
@@ -106,7 +109,7 @@ class _Check:
             }
         return Manifest(services=services, source=source, **sections)
 
-    def _services(self, tables: Any, project: Path) -> dict[str, Service]:
+    def _services(self, tables: Any, home: ServiceHome) -> dict[str, Service]:
         if not isinstance(tables, dict):
             self._add(("services",), "services must be a table of tables: [services.NAME]")
             return {}
@@ -126,18 +129,18 @@ class _Check:
                 service = self._decode(table | {"name": name}, Service, path)
                 if service is not None:
                     decoded[name] = service
-        return self._expanded(decoded, project)
+        return self._expanded(decoded, home)
 
-    def _expanded(self, services: dict[str, Service], project: Path) -> dict[str, Service]:
+    def _expanded(self, services: dict[str, Service], home: ServiceHome) -> dict[str, Service]:
         if self.problems:  # placeholders may name a service that could not be decoded
             return services
         expanded = {}
-        own_logs = {str(project / log): log for log in OWN_LOGS}
+        own_logs = {str(home.project / log): log for log in OWN_LOGS}
         for name, service in services.items():
             if not service.enabled:
                 continue
             try:
-                expanded[name] = expand_service(service, services, project)
+                expanded[name] = expand_service(service, services, home)
             except UnknownPlaceholderError as error:
                 hint = f"did you mean {{{error.nearest}}}?" if error.nearest else None
                 self._add(("services", name, error.key), f"services.{name}.{error.key}: {error}", hint=hint)

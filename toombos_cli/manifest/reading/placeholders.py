@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,31 @@ from toombos_cli.base.spelling import nearest
 from toombos_cli.manifest.tables.expectations import Expectation
 from toombos_cli.manifest.tables.service import FILES, QUESTIONS, Service
 
+EVERYWHERE = "0.0.0.0"  # noqa: S104  (in a container, whose network is its own)
+"""Where a service in a container listens."""
 _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_.-]*)\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceHome:
+    """What the placeholders stand for where the services run: on this machine, or each in a container of its own.
+
+    In containers a service listens on all addresses, and the others reach it by its name in `names`.
+    """
+
+    project: Path
+    python: str = sys.executable
+    names: Mapping[str, str] | None = None
+
+    def facts(self, service: Service, *, own: bool) -> dict[str, str]:
+        """Return the values of the placeholders about a service, as itself or as another one sees it."""
+        url = service.url if service.listens else None
+        host = service.host
+        if self.names is not None and service.port:
+            host = EVERYWHERE if own else self.names[service.name]
+            url = f"{service.scheme}://{host}:{service.port}"
+        place = {"host": host, "port": str(service.port)} if service.port else {}
+        return {"name": service.name, **place} | ({} if url is None else {"url": url})
 
 
 class UnknownPlaceholderError(ValueError):
@@ -22,13 +47,14 @@ class UnknownPlaceholderError(ValueError):
         self.key, self.nearest = key, nearest
 
 
-def expand_service(service: Service, services: Mapping[str, Service], project: Path) -> Service:
+def expand_service(service: Service, services: Mapping[str, Service], home: ServiceHome) -> Service:
     """Return the service with every placeholder replaced. Raises UnknownPlaceholderError."""
-    names = {"python": sys.executable, "project": str(project)}
+    project = home.project
+    names = {"python": home.python, "project": str(project)}
     for other in services.values():
-        for key, value in _facts(other).items():
+        for key, value in home.facts(other, own=False).items():
             names[f"services.{other.name}.{key}"] = value
-    names |= _facts(service)
+    names |= home.facts(service, own=True)
 
     def filled(key: str, text: str) -> str:
         return _expand(text, names, key)
@@ -71,10 +97,3 @@ def _expand(text: str, names: Mapping[str, str], key: str) -> str:
     opened, closed = "\0", "\1"
     text = text.replace("{{", opened).replace("}}", closed)
     return _PLACEHOLDER.sub(value, text).replace(opened, "{").replace(closed, "}")
-
-
-def _facts(service: Service) -> dict[str, str]:
-    place = {"host": service.host, "port": str(service.port)} if service.port else {}
-    if service.listens:
-        place["url"] = service.url
-    return {"name": service.name, **place}

@@ -25,6 +25,7 @@ VIEWS: dict[str, str] = {
     "config_trust": "config:show_trust",
     "diagnose": "diagnose:show",
     "events": "events:show",
+    "export": "export:show",
     "findings": "findings:show",
     "health": "health:show",
     "incident": "tickets:show_incident",

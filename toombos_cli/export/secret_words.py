@@ -1,0 +1,70 @@
+"""Texts without secrets: a secret in them becomes a reference to a variable, which each engine spells its own way."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from toombos_cli.base.redaction import SHORTEST_SECRET, Redactor
+from toombos_cli.config.imports.secrets import is_secret
+
+_REFERENCE = re.compile("\x03([^\x04]*)\x04")
+_VARIABLE = re.compile(r"[^A-Za-z0-9_]")
+
+
+def spelled(text: str, *, plain: Callable[[str], str], secret: Callable[[str], str]) -> str:
+    """Return the text with its plain parts escaped by one function, and its references spelled by the other."""
+    parts = _REFERENCE.split(text)
+    return "".join(secret(part) if index % 2 else plain(part) for index, part in enumerate(parts))
+
+
+def names_in(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the variables that the texts refer to, each once."""
+    return tuple(dict.fromkeys(name for text in texts for name in _REFERENCE.findall(text)))
+
+
+def bare(text: str) -> str:
+    """Return the text for a reader: `$NAME` for each reference."""
+    return spelled(text, plain=str, secret=lambda name: f"${name}")
+
+
+@dataclass(slots=True, kw_only=True)
+class Hider:
+    """Replaces secrets by references. `known` are the values of the env files that are secrets, by value."""
+
+    known: Mapping[str, str] = field(repr=False)
+    named: dict[str, str] = field(default_factory=dict, repr=False)
+    """The secrets that stand in the manifest itself, by the name of the variable that must hold them from now on."""
+
+    def text(self, text: str) -> str:
+        """Return a text in which values of the env files are references."""
+        for value in sorted(self.known, key=len, reverse=True):
+            if len(value) >= SHORTEST_SECRET and value in text:
+                text = text.replace(value, f"\x03{self.known[value]}\x04")
+        return text
+
+    def variable(self, name: str, value: str, *, secret: bool) -> str:
+        """Return the value of a variable of the manifest: a reference to itself if it is a secret."""
+        if (secret or is_secret(name, value)) and "\x03" not in self.text(value):
+            self.named[name] = value
+            return f"\x03{name}\x04"
+        return self.text(value)
+
+    def words(self, words: tuple[str, ...], *, owner: str) -> tuple[str, ...]:
+        """Return a command line without secrets; one that no variable holds gets a name made of its owner's."""
+        words = tuple(map(self.text, words))
+        finder = Redactor()
+        finder.argv(words)
+        finder.text(" ".join(words))  # some options are secrets only after their program
+        for value in finder.found:
+            if "\x03" in value:
+                continue
+            name = self._name(owner, value)
+            words = tuple(word.replace(value, f"\x03{name}\x04") for word in words)
+        return words
+
+    def _name(self, owner: str, value: str) -> str:
+        base = _VARIABLE.sub("_", owner).upper() + "_SECRET"
+        candidates = (base, *(f"{base}_{number}" for number in range(2, 1000)))
+        name = next(name for name in candidates if self.named.get(name, value) == value)
+        self.named[name] = value
+        return name
