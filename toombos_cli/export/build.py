@@ -8,6 +8,7 @@ import msgspec
 
 from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.base.redaction import Redactor
+from toombos_cli.config.imports import compose_service
 from toombos_cli.export.left_out import left_out_of
 from toombos_cli.export.model import ExportedService, ExportedSystem, ExportEngine, LeftOut, plain_name
 from toombos_cli.export.probes import probe_of
@@ -24,7 +25,7 @@ from toombos_cli.settings.env_files import EnvFiles, read_env_files
 from toombos_cli.settings.known_secrets import known_secrets
 from toombos_cli.settings.values import clear_values
 
-INSIDE = Path("/app")
+INSIDE = Path(compose_service.INSIDE)
 """The project directory in a container."""
 _OF_THE_SUPERVISOR = frozenset({"start", "stop", "restart", "status"})
 """The commands of jobs that only make sense where toombos supervises."""
@@ -33,8 +34,7 @@ _OF_THE_SUPERVISOR = frozenset({"start", "stop", "restart", "status"})
 def system_of(manifest: Manifest, engine: ExportEngine, output: Path, *, with_secrets: bool) -> ExportedSystem:
     """Return what is exported. Raise ConfigurationError if two services would have the same name, or as env files."""
     env_files = read_env_files(manifest)
-    known = {v: n for n, v in known_secrets(manifest, env_files, mode=None, environ={})}
-    hider = Hider(known=known)
+    hider = Hider(known=_secrets_of_env_files(manifest, env_files))
     placed = manifest.services
     if engine is not ExportEngine.SYSTEMD:
         placed = load_manifest(manifest.project, _container(manifest)).services
@@ -53,6 +53,15 @@ def system_of(manifest: Manifest, engine: ExportEngine, output: Path, *, with_se
         ),
         clear_secrets=_clear(manifest, env_files, hider) if with_secrets else None,
     )
+
+
+def _secrets_of_env_files(manifest: Manifest, env_files: EnvFiles) -> dict[str, str]:
+    """Return the name of the variable by each secret that an env file holds as a whole value."""
+    secrets = set(known_secrets(manifest, env_files, mode=None, environ={}))
+    clear = clear_values(manifest, None, env_files, environ={}).values
+    held = [(name, value) for file in env_files for name, value in file.values.items()]
+    held += [(name, clear[name]) for name, _ in held if name in clear]
+    return {value: name for name, value in held if (name, value) in secrets}
 
 
 def _container(manifest: Manifest) -> ServiceHome:

@@ -9,13 +9,14 @@ import msgspec
 
 from toombos_cli.base.addresses import host_port
 from toombos_cli.base.quoting import joined
-from toombos_cli.config.imports.compose_extension import EXTENSION, EXTENSION_KEYS
+from toombos_cli.config.imports.compose_extension import EXTENSION_KEYS
+from toombos_cli.config.imports.compose_service import EXTENSION
 from toombos_cli.export import images
 from toombos_cli.export.build import INSIDE
 from toombos_cli.export.images import Packaging, packaging_of
 from toombos_cli.export.model import Exported, ExportedFile, ExportedService, ExportedSystem, LeftOut, plain_name
 from toombos_cli.export.probes import curl_words
-from toombos_cli.export.secret_words import spelled
+from toombos_cli.export.secret_words import names_in, spelled
 from toombos_cli.export.yaml_text import comment, dump, head, indented, left_out_comment
 from toombos_cli.manifest.tables.env_files import OPTIONAL
 from toombos_cli.manifest.tables.expectations import Expectation
@@ -35,8 +36,9 @@ def export(system: ExportedSystem) -> Exported:
         ExportedFile(path=f"compose.{mode}.yaml", text=_mode(system, values)) for mode, values in system.modes.items()
     ]
     built = [ExportedFile(path=name, text=text) for name, text in images.dockerfiles(system, "compose")]
+    first = (f"compose.{system.first_mode}.yaml",) if system.first_mode else ()
     main = ExportedFile(path=FILE, text=_main(system, (*system.left_out, *left_out)))
-    return Exported(files=(main, *modes, *built), left_out=left_out, commands=(_command(system, *_modes(system)[:1]),))
+    return Exported(files=(main, *modes, *built), left_out=left_out, commands=(_command(system, *first),))
 
 
 def _modes(system: ExportedSystem) -> tuple[str, ...]:
@@ -92,9 +94,9 @@ def _service(system: ExportedSystem, exported: ExportedService) -> dict[str, Any
             "context": _relative(system, ""),
             "dockerfile": _from_project(system, packaging.dockerfile),
         }
-        body["working_dir"] = service.cwd
         body["user"] = f"{service.user or os.getuid()}:{service.group or os.getgid()}"
     words = images.words_inside(exported, packaging)
+    body["working_dir"] = service.cwd
     body["command"] = [_text(word) for word in words]
     body["init"] = True
     body |= _profiles(system, exported)
@@ -232,6 +234,8 @@ def _extension(exported: ExportedService) -> dict[str, Any]:
         if value == DEFAULTS[key] and key not in ("health", "log"):
             continue
         if isinstance(value, Expectation):
+            if names_in(value.command):
+                continue  # the health check refers to the secret
             value = msgspec.json.encode(value).decode()
         elif key == "log":
             value = value.removeprefix(f"{INSIDE}/")
@@ -239,7 +243,7 @@ def _extension(exported: ExportedService) -> dict[str, Any]:
     if not exported.service.speaks_http and isinstance(exported.service.health, str):
         found.pop("health", None)
     if exported.service.is_task:
-        found = {key: value for key, value in found.items() if key not in NOT_OF_TASKS}
+        found = {key: value for key, value in found.items() if key not in (*NOT_OF_TASKS, "scheme")}
     return found
 
 

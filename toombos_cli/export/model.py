@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from toombos_cli.export.probes import EngineProbe
-from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.schedule import Job
 from toombos_cli.manifest.tables.service import Question, Service
 
@@ -98,6 +98,11 @@ class ExportedSystem:
     def name(self) -> str:
         """The system's name in lower-case letters, digits and dashes, as all engines accept it."""
         return plain_name(self.manifest.name)
+
+    @property
+    def first_mode(self) -> str | None:
+        """The mode to begin in: dry-run if there is one, as in the hints of `start`."""
+        return DRY_RUN if DRY_RUN in self.modes else None
 
     def service(self, name: str) -> ExportedService:
         """Return the service with this name."""

@@ -55,7 +55,7 @@ def export(system: ExportedSystem) -> Exported:
 def _commands(system: ExportedSystem, files: list[ExportedFile]) -> tuple[str, ...]:
     units = [str(system.output / file.path) for file in files if file.path.endswith((".service", ".timer", ".target"))]
     starting = [file.path for file in files if file.path.endswith((".timer", ".target"))]
-    mode = next(iter(system.modes), None)
+    mode = system.first_mode
     chosen = (joined(("ln", "-sf", f"modes/{mode}.env", str(system.output / "mode.env"))),) if mode else ()
     logs = sorted({str(Path(service.service.log).parent) for service in system.services})
     return (

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 
 from toombos_cli.config.imports.commands import leave_command_open
-from toombos_cli.config.imports.compose_service import ComposeService
+from toombos_cli.config.imports.compose_service import EXTENSION, ComposeService
 from toombos_cli.config.imports.dockerfile import Dockerfile
 from toombos_cli.config.imports.expressible import Ability
 from toombos_cli.config.imports.images import IMAGES, RUNTIMES, Image, plain_name
@@ -28,6 +28,8 @@ def set_command(service: ComposeService, variables: Variables) -> None:
     name = plain_name(service.image)
     if entrypoint:
         _run(service, (*entrypoint, *(command or ())))
+    elif command and node[EXTENSION]:
+        _run(service, command)
     elif node["build"]:
         _run_built(service, command)
     elif name in IMAGES:

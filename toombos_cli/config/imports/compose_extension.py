@@ -3,16 +3,18 @@
 import msgspec
 
 from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
-from toombos_cli.config.imports.compose_service import ComposeService
+from toombos_cli.config.imports.compose_service import EXTENSION, INSIDE, ComposeService
+from toombos_cli.config.imports.draft import ServiceDraft
 from toombos_cli.config.imports.node import Node
+from toombos_cli.config.imports.shell import braced
 from toombos_cli.config.imports.variables import Variables
 from toombos_cli.manifest.tables.expectations import Expectation
 from toombos_cli.manifest.tables.service import QUESTIONS, Service
 
-EXTENSION = "x-toombos"
 EXTENSION_KEYS = (
     *("title", "role", "groups", "scheme", "health", "health_answer", "ready", "live", "metrics", "openapi", "log"),
-    *("startup_timeout_s", "latency_warn_ms", "exit_codes_of_invalid_configuration"),
+    *("startup_timeout_s", "latency_warn_ms", "exit_codes_of_invalid_configuration", "restart_when_unhealthy"),
+    *("run", "inputs", "timeout_s"),
 )
 """In the order in which they are written; a table among them is JSON."""
 _EVERYWHERE = "0.0.0.0"  # noqa: S104  (compared with: nothing listens there)
@@ -33,14 +35,22 @@ def take_extension(service: ComposeService, variables: Variables) -> None:
     for key, value in given.items():
         draft.set(key, value)
     draft.title = str(draft.keys.pop("title", draft.title))
-    command = draft.keys.get("command")
-    if command and command[0] == "python3":
-        command[0] = "{python}"
-    for name, value in draft.env.items():  # in the container it listened everywhere
+    _return_from_container(draft)
+
+
+def _return_from_container(draft: ServiceDraft) -> None:
+    """Write placeholders for what had another value in the container: the address, the interpreter, the project."""
+    words = [word.replace(_EVERYWHERE, "{host}") for word in draft.keys.get("command", ())]
+    if words:
+        draft.keys["command"] = ["{python}", *words[1:]] if words[0] == "python3" else words
+        draft.beside.pop("command", None)
+    for name, value in draft.env.items():
         if value == _EVERYWHERE:
             draft.placeholders[name] = "{host}"
         elif value == str(draft.port) and "PORT" in name:
             draft.placeholders[name] = "{port}"
+        elif value.startswith(f"{INSIDE}/"):
+            draft.placeholders[name] = f"{{project}}{braced(value.removeprefix(INSIDE))}"
 
 
 def _value(key: str, node: Node, variables: Variables) -> object:
@@ -50,9 +60,11 @@ def _value(key: str, node: Node, variables: Variables) -> object:
     text = variables.filled(node)
     if key in QUESTIONS and text.startswith("{"):
         try:
-            return msgspec.to_builtins(decode_untrusted(text, Expectation))
+            expectation = decode_untrusted(text, Expectation)
         except UntrustedError as error:
             raise node.problem(f"is not a table of toombos: {error}") from None
+        words = tuple(map(braced, expectation.command))
+        return msgspec.to_builtins(msgspec.structs.replace(expectation, command=words))
     return _converted(key, text, node)
 
 

@@ -10,6 +10,11 @@ from toombos_cli.config.imports.places import Places
 from toombos_cli.config.imports.shell import braced
 from toombos_cli.config.imports.variables import Variables
 
+EXTENSION = "x-toombos"
+"""The key of a service in a Compose file that toombos wrote, with what Compose has no word for."""
+INSIDE = "/app"
+"""The project directory in the containers of such a file."""
+
 
 @dataclass(kw_only=True)
 class ComposeService:
@@ -32,6 +37,8 @@ class ComposeService:
 
     def read_places(self, variables: Variables) -> None:
         """Read volumes, build and working directory: they say what the container saw where."""
+        if self.node[EXTENSION]:
+            self.places.add(INSIDE, ".")
         for item in self.node["volumes"].items():
             self._volume(item, variables)
         build = self.node["build"]

@@ -80,7 +80,7 @@ class Secrets:
     def _hidden(self, value: Any, draft: ServiceDraft) -> Any:
         """Return a command, or a table with one, without secrets."""
         if isinstance(value, dict):
-            return value | {"command": self._hidden(value["command"], draft)}
+            return value | {"command": self._hidden(value["command"], draft)} if "command" in value else value
         return value if isinstance(value, str) else list(with_references(self._without_secrets(value, draft)))
 
     def _without_secrets(self, command: Sequence[str], draft: ServiceDraft) -> tuple[str, ...]:

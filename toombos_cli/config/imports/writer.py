@@ -33,7 +33,7 @@ _ORDER = (
     ),
     *("live", "metrics", "openapi"),
     *("health_answer", "depends_on", "env", "default_env", "env_files", "groups", "watch", "log", "startup_timeout_s"),
-    *("latency_warn_ms", "exit_codes_of_invalid_configuration"),
+    *("latency_warn_ms", "exit_codes_of_invalid_configuration", "restart_when_unhealthy", "inputs", "timeout_s"),
     *("probe_interval_s", "probe_timeout_s", "unhealthy_after", "stop_signal", "stop_command", "grace_period_s"),
     *("restart", "limits"),
 )

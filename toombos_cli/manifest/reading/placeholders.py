@@ -21,7 +21,7 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_.-]*)\}")
 class ServiceHome:
     """What the placeholders stand for where the services run: on this machine, or each in a container of its own.
 
-    In containers a service listens on all addresses, and the others reach it by its name in `names`.
+    In containers a service listens on all addresses, and is reached by its name in `names`.
     """
 
     project: Path
@@ -34,7 +34,7 @@ class ServiceHome:
         host = service.host
         if self.names is not None and service.port:
             host = EVERYWHERE if own else self.names[service.name]
-            url = f"{service.scheme}://{host}:{service.port}"
+            url = f"{service.scheme}://{self.names[service.name]}:{service.port}"
         place = {"host": host, "port": str(service.port)} if service.port else {}
         return {"name": service.name, **place} | ({} if url is None else {"url": url})
 
