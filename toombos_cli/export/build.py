@@ -34,6 +34,8 @@ _OF_THE_SUPERVISOR = frozenset({"start", "stop", "restart", "status"})
 def system_of(manifest: Manifest, engine: ExportEngine, output: Path, *, with_secrets: bool) -> ExportedSystem:
     """Return what is exported. Raise ConfigurationError if two services would have the same name, or as env files."""
     env_files = read_env_files(manifest)
+    _refuse_path(manifest.project)
+    _refuse_path(output)
     hider = Hider(known=_secrets_of_env_files(manifest, env_files))
     placed = manifest.services
     if engine is not ExportEngine.SYSTEMD:
@@ -53,6 +55,15 @@ def system_of(manifest: Manifest, engine: ExportEngine, output: Path, *, with_se
         ),
         clear_secrets=_clear(manifest, env_files, hider) if with_secrets else None,
     )
+
+
+def _refuse_path(path: Path) -> None:
+    """Raise ConfigurationError for a path that the files of an engine cannot hold."""
+    if not str(path).isprintable():
+        hint = "move it to a directory with another name"
+        raise ConfigurationError(
+            "the path has a character that the files cannot hold", where=ascii(str(path)), hint=hint
+        )
 
 
 def _secrets_of_env_files(manifest: Manifest, env_files: EnvFiles) -> dict[str, str]:

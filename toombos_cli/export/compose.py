@@ -14,7 +14,15 @@ from toombos_cli.config.imports.compose_service import EXTENSION
 from toombos_cli.export import images
 from toombos_cli.export.build import INSIDE
 from toombos_cli.export.images import Packaging, packaging_of
-from toombos_cli.export.model import Exported, ExportedFile, ExportedService, ExportedSystem, LeftOut, plain_name
+from toombos_cli.export.model import (
+    Exported,
+    ExportedFile,
+    ExportedService,
+    ExportedSystem,
+    LeftOut,
+    plain_name,
+    plain_number,
+)
 from toombos_cli.export.probes import curl_words
 from toombos_cli.export.secret_words import names_in, spelled
 from toombos_cli.export.yaml_text import comment, dump, head, indented, left_out_comment
@@ -33,16 +41,17 @@ def export(system: ExportedSystem) -> Exported:
     """Return the files, and what Compose cannot say."""
     left_out = tuple(_left_out(system))
     modes = [
-        ExportedFile(path=f"compose.{mode}.yaml", text=_mode(system, values)) for mode, values in system.modes.items()
+        ExportedFile(path=f"compose.{plain_name(mode)}.yaml", text=_mode(system, values))
+        for mode, values in system.modes.items()
     ]
     built = [ExportedFile(path=name, text=text) for name, text in images.dockerfiles(system, "compose")]
-    first = (f"compose.{system.first_mode}.yaml",) if system.first_mode else ()
+    first = (f"compose.{plain_name(system.first_mode)}.yaml",) if system.first_mode else ()
     main = ExportedFile(path=FILE, text=_main(system, (*system.left_out, *left_out)))
     return Exported(files=(main, *modes, *built), left_out=left_out, commands=(_command(system, *first),))
 
 
 def _modes(system: ExportedSystem) -> tuple[str, ...]:
-    return tuple(f"compose.{mode}.yaml" for mode in system.modes)
+    return tuple(f"compose.{plain_name(mode)}.yaml" for mode in system.modes)
 
 
 def _command(system: ExportedSystem, *more: str) -> str:
@@ -270,7 +279,7 @@ def _text(text: str) -> str:
 
 
 def _seconds(value: float) -> str:
-    return f"{value:g}s" if value == int(value) else f"{value * 1000:g}ms"
+    return f"{plain_number(value)}s" if value == int(value) else f"{plain_number(value * 1000)}ms"
 
 
 def _left_out(system: ExportedSystem) -> Iterator[LeftOut]:

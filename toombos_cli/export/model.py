@@ -109,7 +109,15 @@ class ExportedSystem:
         return next(service for service in self.services if service.name == name)
 
 
+_LONGEST_NAME = 50
+
+
 def plain_name(name: str) -> str:
-    """Return a name in lower-case letters, digits and dashes, which begins and ends with a letter or digit."""
-    kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())
-    return kept.strip("-") or "toombos"
+    """Return a name of lower-case letters, digits and dashes that begins with a letter, as every engine accepts it."""
+    kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower()).strip("-") or "toombos"
+    return (kept if kept[0].isalpha() else f"s-{kept}")[:_LONGEST_NAME].strip("-")
+
+
+def plain_number(value: float) -> str:
+    """Return a number without an exponent, which no engine reads."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")

@@ -10,7 +10,16 @@ import msgspec
 from toombos_cli.base.programs import find_program
 from toombos_cli.base.quoting import joined
 from toombos_cli.base.trust import user_name
-from toombos_cli.export.model import MARK, Exported, ExportedFile, ExportedService, ExportedSystem, LeftOut
+from toombos_cli.export.model import (
+    MARK,
+    Exported,
+    ExportedFile,
+    ExportedService,
+    ExportedSystem,
+    LeftOut,
+    plain_name,
+    plain_number,
+)
 from toombos_cli.export.secret_words import names_in, spelled
 from toombos_cli.manifest.tables.env_files import OPTIONAL
 from toombos_cli.manifest.tables.service import Service
@@ -45,7 +54,7 @@ def export(system: ExportedSystem) -> Exported:
             files.append(ExportedFile(path=f"{system.name}-{service.name}.env", text=_env_text(plain)))
         left_out += _left_out(service, private=private)
     for mode, values in system.modes.items():
-        files.append(ExportedFile(path=f"modes/{mode}.env", text=_env_text(values)))
+        files.append(ExportedFile(path=f"modes/{plain_name(mode)}.env", text=_env_text(values)))
     scheduled = msgspec.structs.replace(system.manifest, schedule=dict(system.jobs))
     for name, text in timers.units(scheduled, user=user).items():
         files.append(ExportedFile(path=name, text=f"{_head()}{text}"))
@@ -56,7 +65,7 @@ def _commands(system: ExportedSystem, files: list[ExportedFile]) -> tuple[str, .
     units = [str(system.output / file.path) for file in files if file.path.endswith((".service", ".timer", ".target"))]
     starting = [file.path for file in files if file.path.endswith((".timer", ".target"))]
     mode = system.first_mode
-    chosen = (joined(("ln", "-sf", f"modes/{mode}.env", str(system.output / "mode.env"))),) if mode else ()
+    chosen = (joined(("ln", "-sf", f"modes/{plain_name(mode)}.env", str(system.output / "mode.env"))),) if mode else ()
     logs = sorted({str(Path(service.service.log).parent) for service in system.services})
     return (
         *chosen,
@@ -102,7 +111,7 @@ def _service(system: ExportedSystem, exported: ExportedService, user: str) -> st
         f"ExecStart={_command(service)}",
         *([f"ExecStop={_words(service.stop_command)}"] if service.stop_command else []),
         f"KillSignal=SIG{service.stop_signal}",
-        f"TimeoutStopSec={service.grace_period_s:g}",
+        f"TimeoutStopSec={plain_number(service.grace_period_s)}",
         "# The same file as under toombos: `toombos logs` and `toombos diagnose` read it.",
         f"StandardOutput=append:{_path(service.log)}",
         f"StandardError=append:{_path(service.log)}",
@@ -121,7 +130,7 @@ def _task(service: Service) -> list[str]:
         "Type=oneshot",
         "# It counts as active after it has succeeded, so that what depends on it may start.",
         "RemainAfterExit=yes",
-        f"TimeoutStartSec={f'{service.timeout_s:g}' if service.timeout_s else 'infinity'}",
+        f"TimeoutStartSec={f'{plain_number(service.timeout_s)}' if service.timeout_s else 'infinity'}",
     ]
 
 
@@ -129,15 +138,17 @@ def _running(system: ExportedSystem, service: Service) -> list[str]:
     lines = ["Type=exec"]
     limit_s = service.startup_timeout_s
     if service.listens:
-        asked = own_argv(system.manifest.project, "--quiet", "health", service.name, "--wait", f"{limit_s:g}")
+        asked = own_argv(
+            system.manifest.project, "--quiet", "health", service.name, "--wait", f"{plain_number(limit_s)}"
+        )
         lines += [
             "# The unit is active, and what depends on it starts, once the service is ready.",
             f"ExecStartPost={' '.join(map(timers.quoted, asked))}",
         ]
     lines += [
-        f"TimeoutStartSec={limit_s + service.probe_timeout_s + 10:g}",
+        f"TimeoutStartSec={plain_number(limit_s + service.probe_timeout_s + 10)}",
         f"Restart={_RESTART[service.restart.policy]}",
-        f"RestartSec={service.restart.backoff_initial_s:g}",
+        f"RestartSec={plain_number(service.restart.backoff_initial_s)}",
     ]
     if service.exit_codes_of_invalid_configuration:
         codes = " ".join(map(str, service.exit_codes_of_invalid_configuration))
@@ -149,7 +160,10 @@ def _start_limit(service: Service) -> list[str]:
     if service.is_task:
         return []
     restart = service.restart
-    return [f"StartLimitIntervalSec={restart.crash_loop_window_s:g}", f"StartLimitBurst={restart.crash_loop_count}"]
+    return [
+        f"StartLimitIntervalSec={plain_number(restart.crash_loop_window_s)}",
+        f"StartLimitBurst={restart.crash_loop_count}",
+    ]
 
 
 def _dependencies(system: ExportedSystem, service: Service) -> Iterator[str]:
@@ -210,8 +224,7 @@ def _path(path: str) -> str:
 
 
 def _assignment(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("\n", "\\n")
-    return f'"{escaped}"'
+    return timers.quoted(text).replace("$$", "$")
 
 
 def _env_text(values: Mapping[str, str]) -> str:

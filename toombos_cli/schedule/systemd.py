@@ -15,6 +15,8 @@ from toombos_cli.project.state import project_key
 from toombos_cli.schedule.job_command import job_argv, job_path
 
 _TIMEOUT_S = 30.0
+_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+"""How a unit spells what would end a line, or be taken for a blank."""
 _AT_BOOT = "\n[Install]\nWantedBy=default.target\n"
 """The end of a unit that the user manager starts with itself."""
 
@@ -136,6 +138,7 @@ def calendar(job: Job) -> str:
 def quoted(part: str) -> str:
     """Return one argument in systemd's syntax: quoted, with its specifiers and variables made literal."""
     escaped = part.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    escaped = "".join(_ESCAPES.get(c, c) for c in escaped)
     return f'"{escaped}"'
 
 
