@@ -51,7 +51,7 @@ def system_of(manifest: Manifest, engine: ExportEngine, output: Path, *, with_se
         left_out=(
             *(left_jobs if engine is ExportEngine.SYSTEMD else ()),
             *left_out_of(manifest, engine, services, env_files),
-            *_secrets(hider),
+            *(() if with_secrets else _secrets(hider)),
         ),
         clear_secrets=_clear(manifest, env_files, hider) if with_secrets else None,
     )

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from toombos_cli.base.errors import OperationError, RefusedError
 from toombos_cli.base.files import PRIVATE, replace_file
-from toombos_cli.base.redaction import SHORTEST_SECRET
 from toombos_cli.export import compose, kubernetes, systemd
 from toombos_cli.export.build import system_of
 from toombos_cli.export.checks import check_files
 from toombos_cli.export.model import MARK, Exported, ExportedFile, ExportedSystem, ExportEngine, LeftOut
 from toombos_cli.export.reports import ExportReport, FileRow, FileState, ToolCheck
+from toombos_cli.export.secret_words import holds
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.settings.env_files import read_env_files
 from toombos_cli.settings.known_secrets import known_secrets
@@ -89,7 +89,7 @@ def _refuse_leaks(manifest: Manifest, files: tuple[ExportedFile, ...]) -> None:
     """Raise RefusedError if a file holds a known secret, which the way it was made does not allow."""
     for name, value in known_secrets(manifest, read_env_files(manifest), mode=None, environ={}):
         for file in files:
-            if len(value) >= SHORTEST_SECRET and not file.private and value in file.text:
+            if not file.private and holds(file.text, value):
                 raise RefusedError(
                     f"the value of {name} would stand in {file.path}, so nothing was written",
                     hint=f"write it as a variable in toombos.toml, with its value in .env: {name}=...",

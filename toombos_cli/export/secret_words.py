@@ -8,6 +8,8 @@ from toombos_cli.base.redaction import SHORTEST_SECRET, Redactor
 from toombos_cli.config.imports.secrets import is_secret
 
 _REFERENCE = re.compile("\x03([^\x04]*)\x04")
+_WORD = re.compile(r"[a-z-]+|[0-9]+")
+"""A secret like the name of a program or a number: texts hold it by chance, too."""
 _VARIABLE = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -27,6 +29,17 @@ def bare(text: str) -> str:
     return spelled(text, plain=str, secret=lambda name: f"${name}")
 
 
+def holds(text: str, secret: str) -> bool:
+    """Report whether a text holds a secret, except for one that may stand there by chance: short, or a mere word."""
+    if len(secret) < SHORTEST_SECRET or secret not in text or _WORD.fullmatch(secret):
+        return False
+    return _alone(secret).search(text) is not None
+
+
+def _alone(value: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![A-Za-z0-9]){re.escape(value)}(?![A-Za-z0-9])")
+
+
 @dataclass(slots=True, kw_only=True)
 class Hider:
     """Replaces secrets by references. `known` are the values of the env files that are secrets, by value."""
@@ -38,8 +51,8 @@ class Hider:
     def text(self, text: str) -> str:
         """Return a text in which values of the env files are references."""
         for value in sorted(self.known, key=len, reverse=True):
-            if len(value) >= SHORTEST_SECRET and value in text:
-                text = text.replace(value, f"\x03{self.known[value]}\x04")
+            name = self.known[value]
+            text = _alone(value).sub(f"\x03{name}\x04", text) if len(value) >= SHORTEST_SECRET else text
         return text
 
     def variable(self, name: str, value: str, *, secret: bool) -> str:
@@ -51,7 +64,7 @@ class Hider:
 
     def words(self, words: tuple[str, ...], *, owner: str) -> tuple[str, ...]:
         """Return a command line without secrets; one that no variable holds gets a name made of its owner's."""
-        words = tuple(map(self.text, words))
+        words = (*words[:1], *map(self.text, words[1:]))  # a password may be the name of a program
         finder = Redactor()
         finder.argv(words)
         finder.text(" ".join(words))  # some options are secrets only after their program

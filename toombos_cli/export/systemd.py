@@ -44,7 +44,7 @@ def export(system: ExportedSystem) -> Exported:
     if system.clear_secrets is not None:
         files.append(ExportedFile(path="secrets.env", text=_env_text(system.clear_secrets), private=True))
     for service in system.services:
-        if service.service.optional and _program(service.service) is None:
+        if _is_dispensable(system, service) and _program(service.service) is None:
             reason = f"it is optional, and {service.service.command[0]} is not installed here"
             left_out.append(LeftOut(what=f"services.{service.name}", reason=reason))
             continue
@@ -59,6 +59,11 @@ def export(system: ExportedSystem) -> Exported:
     for name, text in timers.units(scheduled, user=user).items():
         files.append(ExportedFile(path=name, text=f"{_head()}{text}"))
     return Exported(files=tuple(files), left_out=tuple(left_out), commands=_commands(system, files))
+
+
+def _is_dispensable(system: ExportedSystem, service: ExportedService) -> bool:
+    """Report whether the system runs without a service: it is optional, and nothing depends on it."""
+    return service.service.optional and not any(service.name in s.service.depends_on for s in system.services)
 
 
 def _commands(system: ExportedSystem, files: list[ExportedFile]) -> tuple[str, ...]:

@@ -123,3 +123,25 @@ def test_a_round_trip_keeps_commands_addresses_and_limits(there_and_back):
     assert back.services["web"].limits.memory_restart_mb == 512
     assert back.services["cache"].command[-1].endswith('"$CACHE_SECRET"')
     assert {"SECRET_KEY", "DATABASE_URL", "CACHE_SECRET"} <= back.environment.keys()
+
+
+@pytest.mark.parametrize("key", [key for key in DEFAULTS if key != "default_env"])
+@pytest.mark.parametrize("name", ["crm", "platform", "generator"])
+def test_a_round_trip_keeps_the_packaged_system(packaged_there_and_back, name, key):
+    there, back = packaged_there_and_back
+    before, after = getattr(there.services[name], key), getattr(back.services[name], key)
+    assert str(after).replace(str(back.project), "P") == str(before).replace(str(there.project), "P")
+
+
+def test_a_round_trip_leads_to_the_mocks_on_this_machine_again(packaged_there_and_back):
+    there, back = packaged_there_and_back
+    assert back.services["generator"].default_env == there.services["generator"].default_env
+
+
+@pytest.fixture(scope="module")
+def packaged_there_and_back(tmp_path_factory):
+    project = tmp_path_factory.mktemp("packaged")
+    there = load_manifest(project)
+    run_export(there, ExportEngine.COMPOSE, output=project / "out", check=False)
+    run_import(project / "out" / "compose.yaml", project, force=False)
+    return there, load_manifest(project)

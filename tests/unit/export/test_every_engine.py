@@ -138,3 +138,12 @@ def test_secrets_are_written_on_request_into_a_private_file_alone(own, engine, p
     assert "Canary-Cmd-77xQ" in texts[path]
     assert (own / "out" / path).stat().st_mode & 0o777 == 0o600
     assert [name for name, text in texts.items() if "Canary" in text] == [path]
+
+
+@each_engine
+@pytest.mark.parametrize("value", ["redis-server", "value", "shop1"], ids=["a program", "a word of ours", "a name"])
+def test_a_weak_secret_neither_breaks_a_command_nor_prevents_the_export(own, engine, value):
+    (own / ".env").write_text(f"CACHE_PASSWORD={value}\n")
+    report = run_export(load_manifest(own), engine, output=own / "out", check=False)
+    texts = "".join(texts_in(report.output).values())
+    assert "redis-server" in texts
