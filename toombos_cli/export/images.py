@@ -14,6 +14,7 @@ from toombos_cli.export.build import INSIDE
 from toombos_cli.export.model import ExportedService, ExportedSystem
 from toombos_cli.export.secret_words import bare
 from toombos_cli.export.yaml_text import comment, head
+from toombos_cli.manifest import FILE_NAME
 from toombos_cli.manifest.tables.env_files import OPTIONAL
 
 _PYTHON = re.compile(
@@ -179,6 +180,8 @@ def _copies(system: ExportedSystem) -> Iterator[str]:
     """Yield a line for each file and directory of the project, so that no builder can copy anything else."""
     project = system.manifest.project
     left = {name.removesuffix(OPTIONAL) for service in system.services for name in service.env_files}
+    if not any("toombos_cli" in service.service.command for service in system.services):
+        left.add(FILE_NAME)  # nothing in the image reads it, and it may hold secrets
     yield comment("Named one by one: no secret and no data gets into the image by accident.")
     if not project.is_dir():
         return

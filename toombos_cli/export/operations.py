@@ -1,6 +1,7 @@
 """`toombos export`: write the files of an engine, check them, or compare them with those on disk."""
 
 import difflib
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -115,8 +116,7 @@ def _write(directory: Path, files: tuple[ExportedFile, ...]) -> list[FileRow]:
 
 def _refuse_foreign(directory: Path, files: tuple[ExportedFile, ...]) -> None:
     for file in files:
-        text = _text_of(directory / file.path)
-        if text is not None and MARK not in text:
+        if os.path.lexists(directory / file.path) and MARK not in (_text_of(directory / file.path) or ""):
             raise RefusedError(
                 "is not a file that toombos exported, and is not overwritten",
                 where=str(directory / file.path),

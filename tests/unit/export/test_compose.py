@@ -78,7 +78,9 @@ def test_the_image_gets_no_secret_and_no_data(exported):
     copied = [line for line in text.splitlines() if line.startswith("COPY")]
     assert 'COPY ["web.py", "./"]' in copied
     assert 'COPY ["shop", "./shop/"]' in copied
-    assert not any(word in line for line in copied for word in (".env", "server.key", "data", "logs", '"out"'))
+    assert not any(
+        word in line for line in copied for word in (".env", "server.key", "data", "logs", "toombos.toml", '"out"')
+    )
 
 
 def test_the_packaged_system_has_its_monitoring_in_a_profile(tmp_path):

@@ -80,13 +80,14 @@ def own(tmp_path):
 
 
 @each_engine
-def test_a_file_of_somebody_else_is_not_overwritten(own, engine):
+@pytest.mark.parametrize("content", [b"mine\n", b"\xff\xfe\0", b""], ids=["a text", "no text", "empty"])
+def test_a_file_of_somebody_else_is_not_overwritten(own, engine, content):
     report = run_export(load_manifest(own), engine, output=own / "out", check=False)
     foreign = own / "out" / report.files[0].path
-    foreign.write_text("mine\n")
+    foreign.write_bytes(content)
     with pytest.raises(RefusedError):
         run_export(load_manifest(own), engine, output=own / "out", check=False)
-    assert foreign.read_text() == "mine\n"
+    assert foreign.read_bytes() == content
 
 
 @each_engine
