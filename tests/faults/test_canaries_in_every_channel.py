@@ -119,6 +119,9 @@ COMMANDS = [
     ("alert", "status"),
     ("alert", "test"),
     ("schedule", "install", "--print", "--method", "cron"),
+    ("export", "systemd", "--output", "units", "--json"),
+    ("export", "compose", "--output", "compose", "--json"),
+    ("export", "kubernetes", "--output", "cluster", "--json"),
     ("backup",),
     ("backup", "list", "--json"),
 ]

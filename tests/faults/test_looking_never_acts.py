@@ -41,6 +41,9 @@ LOOKING = [
     "alert status",
     "monitoring check",
     "monitoring status",
+    "export systemd --check",
+    "export compose --check",
+    "export kubernetes --diff nowhere",
     "start --plan",
     "start --preview module",
 ]
