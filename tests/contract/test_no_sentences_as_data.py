@@ -21,7 +21,7 @@ ALLOWED = {
     "diagnose/checks/log_evidence.py: re.search(one.known.over, entry.text)": LOGS,
     "diagnose/checks/log_kinds.py: DATED.match(entry.text)": LOGS,
     "diagnose/checks/processes.py: re.search('\\\\bWARN', e.text)": LOGS,
-    "export/left_out.py: binding.text.lstrip().startswith('export ')": ENV,
+    "export/left_out.py: binding.text.startswith('export ')": ENV,
     "probes/command.py: re.search(wanted, self._printed.text)": "the output, searched for what the manifest names",
     "probes/judge.py: re.search(expectation.text, result.text)": "the response, searched for what the manifest names",
     "settings/rules/lines.py: binding.text.startswith('export ')": ENV,

@@ -9,6 +9,7 @@ from toombos_cli.export.model import ExportedService, ExportEngine, LeftOut
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.service import DEFAULTS, Limits, RestartTable, Service
 from toombos_cli.settings.encryption import is_encrypted
+from toombos_cli.settings.env_file import Binding
 from toombos_cli.settings.env_files import EnvFiles
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -92,26 +93,25 @@ def _values(env_files: EnvFiles, engine: ExportEngine) -> Iterator[LeftOut]:
     """Yield the variables of the env files that an engine reads in another way, without their values."""
     for file in env_files:
         for binding in file.bindings:
-            name = binding.name
-            if not name or not binding.value:
-                continue
-            if is_encrypted(binding.value):
-                yield LeftOut(
-                    what=f"{file.label}: {name}",
-                    reason="it is encrypted, and only toombos decrypts it: the service gets the `enc:` text",
-                )
-            elif "${" in binding.text and engine is not ExportEngine.COMPOSE:
-                yield LeftOut(
-                    what=f"{file.label}: {name}",
-                    reason="it uses ${...}, which the engine does not fill in: write the value",
-                )
-            elif engine is not ExportEngine.SYSTEMD and any(place in binding.value for place in _LOOPBACK):
-                yield LeftOut(
-                    what=f"{file.label}: {name}",
-                    reason="it names this machine, which in a container is the container itself",
-                )
-            if binding.text.lstrip().startswith("export ") and engine is ExportEngine.SYSTEMD:
-                yield LeftOut(
-                    what=f"{file.label}: {name}",
-                    reason="systemd does not read a line that begins with export: remove that word",
-                )
+            reason = _read_otherwise(binding, engine) if binding.name and binding.value else ""
+            if reason:
+                yield LeftOut(what=f"{file.label}: {binding.name}", reason=reason)
+
+
+def _read_otherwise(binding: Binding, engine: ExportEngine) -> str:
+    """Return how an engine reads an assignment that toombos reads in another way, "" if both read the same."""
+    value, written = binding.value or "", binding.text.partition("=")[2].strip()
+    is_quoted = written[:1] in ("'", '"') and written.endswith(written[0])
+    if is_encrypted(value):
+        return "it is encrypted, and only toombos decrypts it: the service gets the `enc:` text"
+    if "${" in value and engine is not ExportEngine.COMPOSE:
+        return "it uses ${...}, which the engine does not fill in: write the value"
+    if binding.text.startswith("export ") and engine is not ExportEngine.COMPOSE:
+        return "the engine does not read a line that begins with export: remove that word"
+    if engine is ExportEngine.KUBERNETES and written != value:
+        return "kubectl reads the rest of the line as it is: write the value without quotes, escapes and comments"
+    if engine is ExportEngine.SYSTEMD and written != value and not is_quoted:
+        return "systemd reads a comment behind a value as a part of it: put the comment on a line of its own"
+    if engine is not ExportEngine.SYSTEMD and any(place in value for place in _LOOPBACK):
+        return "it names this machine, which in a container is the container itself"
+    return ""

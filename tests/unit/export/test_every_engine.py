@@ -148,3 +148,22 @@ def test_a_weak_secret_neither_breaks_a_command_nor_prevents_the_export(own, eng
     report = run_export(load_manifest(own), engine, output=own / "out", check=False)
     texts = "".join(texts_in(report.output).values())
     assert "redis-server" in texts
+
+
+SYSTEMD, COMPOSE, KUBERNETES = ExportEngine
+READ_OTHERWISE = {
+    "a plain value": ("plain", set()),
+    "a value in quotes": ("'a b'", {KUBERNETES}),
+    "a value with a comment behind": ("one # two", {SYSTEMD, KUBERNETES}),
+    "a value that refers to another": ("${OTHER}/x", {SYSTEMD, KUBERNETES}),
+    "an encrypted value": ("enc:abc", {SYSTEMD, COMPOSE, KUBERNETES}),
+    "an address on this machine": ("http://127.0.0.1:1/", {COMPOSE, KUBERNETES}),
+}
+
+
+@each_engine
+@pytest.mark.parametrize(("written", "engines"), READ_OTHERWISE.values(), ids=READ_OTHERWISE.keys())
+def test_a_line_of_the_env_file_that_the_engine_reads_otherwise_is_listed(own, engine, written, engines):
+    (own / ".env").write_text(f"SETTING={written}\n")
+    report = run_export(load_manifest(own), engine, output=own / "out", check=False)
+    assert (".env: SETTING" in {item.what for item in report.left_out}) is (engine in engines)
