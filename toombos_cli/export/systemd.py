@@ -32,6 +32,7 @@ _HARDENING = (
     *("ProtectKernelLogs=yes", "ProtectControlGroups=yes", "ProtectClock=yes", "RestrictSUIDSGID=yes"),
     *("RestrictRealtime=yes", "LockPersonality=yes"),
 )
+_SHELLS = ("sh", "bash", "dash")
 _SHARED_DIRECTORIES = ("/tmp/", "/var/tmp/")  # noqa: S108  (looked for, not written to)
 
 
@@ -115,6 +116,7 @@ def _service(system: ExportedSystem, exported: ExportedService, user: str) -> st
         *_variables(system, exported),
         f"ExecStart={_command(service)}",
         *([f"ExecStop={_words(service.stop_command)}"] if service.stop_command else []),
+        f"KillMode={_kill_mode(service)}",
         f"KillSignal=SIG{service.stop_signal}",
         f"TimeoutStopSec={plain_number(service.grace_period_s)}",
         "# The same file as under toombos: `toombos logs` and `toombos diagnose` read it.",
@@ -128,6 +130,11 @@ def _service(system: ExportedSystem, exported: ExportedService, user: str) -> st
     if not service.optional:
         lines += ["", "[Install]", f"WantedBy={system.name}.target"]
     return "\n".join(lines) + "\n"
+
+
+def _kill_mode(service: Service) -> str:
+    """Return whom the stop signal reaches: the leader, which knows its workers best, but everyone behind a shell."""
+    return "control-group" if Path(service.command[0]).name in _SHELLS else "mixed"
 
 
 def _task(service: Service) -> list[str]:

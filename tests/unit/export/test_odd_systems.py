@@ -80,6 +80,15 @@ def test_compose_gets_each_word_as_it_is(odd):
     assert service["environment"]["DOLLAR"] == "$$HOME $${HOME} $$$$"
 
 
+def test_the_signal_reaches_what_runs_behind_a_shell(odd):
+    text = (odd / "toombos.toml").read_text()
+    wrapped = '[services.wrapped]\ncommand = ["sh", "-c", "sleep 9; true"]\nscheme = "none"\n'
+    (odd / "toombos.toml").write_text(text + wrapped)
+    report = run_export(load_manifest(odd), ExportEngine.SYSTEMD, output=odd / "out", check=False)
+    (unit,) = (row.path for row in report.files if row.path.endswith("wrapped.service"))
+    assert "KillMode=control-group" in (odd / "out" / unit).read_text()
+
+
 @pytest.mark.parametrize("engine", [ExportEngine.COMPOSE, ExportEngine.KUBERNETES])
 def test_what_a_container_cannot_have_is_listed(odd, engine):
     report = run_export(load_manifest(odd), engine, output=odd / "out", check=False)

@@ -25,6 +25,7 @@ LINES = {
     "a task that has succeeded counts as active": ("shop-migrate.service", "RemainAfterExit=yes"),
     "the limit of a task": ("shop-migrate.service", "TimeoutStartSec=300"),
     "the stop signal": ("shop-db.service", "KillSignal=SIGINT"),
+    "the leader is asked to end first": ("shop-db.service", "KillMode=mixed"),
     "the time to stop": ("shop-worker.service", "TimeoutStopSec=30"),
     "the restart policy": ("shop-web.service", "Restart=on-failure"),
     "the crash loop": ("shop-web.service", "StartLimitBurst=3"),
