@@ -48,6 +48,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
         "exec:run_as_service",
         "Run a command with the environment, the directory and the user of a service.",
     ),
+    ("ui", "ui:ui", "Show the services, their logs and details on one screen, with a key for each command."),
     ("health", "health:health", "Check every service at once and give the reason for each one that is not healthy."),
     ("smoke", "smoke:smoke", "Use the running system as a client would and verify what it did."),
     ("load", "load:load", "Put load on a service and measure what its users would experience."),
@@ -71,7 +72,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("help", "help:help_", "Show the help of a command, or a page of the documentation."),
 )
 _SECTIONS = {
-    "Run": ("start", "stop", "restart", "run", "status", "logs", "events", "exec"),
+    "Run": ("start", "stop", "restart", "run", "status", "logs", "events", "exec", "ui"),
     "Check": ("health", "smoke", "load", "diagnose"),
     "Back up and restore": ("backup", "restore", "recover"),
     "Set up and watch": ("config", "monitoring", "alert", "schedule", "export", "help"),

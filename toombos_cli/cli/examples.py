@@ -67,6 +67,13 @@ GUIDES: dict[str, Guide] = {
         "manifest",
         (("toombos exec shop -- env", "Show the variables that the service gets."),),
     ),
+    "ui": Guide(
+        "ui",
+        (
+            ("toombos ui", "Watch everything on one screen; ? lists the keys, q ends it."),
+            ("toombos ui --light", "Use dark letters on a light ground."),
+        ),
+    ),
     "health": Guide(
         "health",
         (

@@ -30,7 +30,7 @@ _STYLES = {
 def show(report: "SystemReport", output: Output) -> None:
     """Print mode and table, then what needs a person's attention."""
     console = output.stdout
-    console.print(_headline(report), style="bold red" if report.denied_by else "")
+    console.print(headline(report), style="bold red" if report.denied_by else "")
     print_services(report.services, output)
     for row in report.services:
         if row.pid and row.restarts and row.last_end is not None and row.phase in _UP:
@@ -57,7 +57,7 @@ def _why_restarted(row: "ServiceRow") -> str:
     return f"{row.name}: restarted {times}, last {ago} ago: {row.last_end.text}"
 
 
-def _headline(report: "SystemReport") -> str:
+def headline(report: "SystemReport") -> str:
     """Return how many services are ready, and in which mode the system runs."""
     if not report.services:
         return "there is no service"
@@ -71,10 +71,11 @@ def _headline(report: "SystemReport") -> str:
 def print_services(rows: "tuple[ServiceRow, ...]", output: Output) -> None:
     """Print one line per service, with words beside the colours."""
     if rows:
-        print_table(output.stdout, _COLUMNS, map(_cells, rows))
+        print_table(output.stdout, COLUMNS, map(cells, rows))
 
 
-def _cells(row: "ServiceRow") -> tuple[str | Text, ...]:
+def cells(row: "ServiceRow") -> tuple[str | Text, ...]:
+    """Return the text of each column for one service."""
     return (
         row.name,
         Text(_word(row), style=_STYLES.get(row.phase, "")),
@@ -104,7 +105,7 @@ def notes(rows: "tuple[ServiceRow, ...]", output: Output) -> None:
 _AT_REST = ("stopped", "failed", "crash-loop", "done")
 _WELL = ("ready", "done")
 _UP = ("ready", "unhealthy")
-_COLUMNS = (
+COLUMNS = (
     Column(name="SERVICE"),
     Column(name="PHASE"),
     Column(name="PID", right=True),

@@ -1,0 +1,78 @@
+"""The screen in a browser of this machine, by textual-serve: loopback only, and behind a token that opens it once."""
+
+import hmac
+import secrets
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from textual_serve.server import Server
+
+from toombos_cli.base.quoting import joined
+
+_HOST = "127.0.0.1"
+_COOKIE = "toombos_ui"
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; font-src 'self' data:; connect-src 'self' ws:; frame-ancestors 'none'",
+}
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class GuardedServer(Server):
+    """Serves the screen to the one browser that came with the token first; everybody else gets 403.
+
+    The token is in the address that is printed. It counts once and is exchanged for a cookie that scripts and other
+    sites cannot use. Requests for another host name or from another origin are refused whatever they bring.
+    """
+
+    def __init__(self, argv: tuple[str, ...], *, port: int) -> None:
+        with socket.create_server((_HOST, port)) as probe:  # so that the address is known before it is served
+            port = probe.getsockname()[1]
+        super().__init__(joined(argv), host=_HOST, port=port, title="toombos ui")
+        self._token: str | None = secrets.token_urlsafe(32)
+        self._session = secrets.token_urlsafe(32)
+
+    @property
+    def address(self) -> str:
+        """The address with the token."""
+        return f"{self.public_url}/?token={self._token}"
+
+    def initialize_logging(self) -> None:
+        """Log nothing: a log would have the token."""
+
+    async def on_startup(self, app: web.Application) -> None:
+        """Print the address instead of a banner with the command."""
+        sys.stderr.write(
+            f"the screen is at {self.address}\nIt opens once, in one browser of this machine. Ctrl-C ends it.\n"
+        )
+        sys.stderr.flush()
+
+    async def _make_app(self) -> web.Application:
+        app = await super()._make_app()
+        app.middlewares.append(self._guard)
+        app.on_response_prepare.append(_add_headers)
+        return app
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        own = f"{_HOST}:{self.port}"
+        if request.host != own or request.headers.get("Origin", f"http://{own}") != f"http://{own}":
+            raise web.HTTPForbidden(text="this host or origin is refused\n")
+        if hmac.compare_digest(request.cookies.get(_COOKIE, "").encode(), self._session.encode()):
+            return await handler(request)
+        given = request.query.get("token", "")
+        if request.path != "/" or self._token is None or not hmac.compare_digest(given.encode(), self._token.encode()):
+            raise web.HTTPForbidden(text="open the address that toombos ui --web has printed; it counts once\n")
+        self._token = None
+        response = web.HTTPSeeOther("/")
+        response.set_cookie(_COOKIE, self._session, httponly=True, samesite="Strict", path="/")
+        raise response
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)
