@@ -2,7 +2,9 @@
 
 import os
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -19,6 +21,12 @@ def ui(
         bool | None,
         typer.Option("--light/--dark", help="Colours; default: what the terminal says.", show_default=False),
     ] = None,
+    web: Annotated[
+        bool, typer.Option("--web", help="Show it in a browser of this machine: print an address that opens it once.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, metavar="N", help="The port of --web; default: a free one.")
+    ] = 0,
 ) -> None:
     """Show the services, their logs and details on one screen, with a key for each command.
 
@@ -26,15 +34,13 @@ def ui(
     """
     if invocation.format == "json":
         raise UsageError("a screen is not JSON", hint=here("status", "--json"))
-    if not ("TEXTUAL_DRIVER" in os.environ or (sys.stdin.isatty() and sys.stderr.isatty())):
+    if web:
+        _serve(invocation, port, light=light)
+    if "TEXTUAL_DRIVER" not in os.environ and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("the screen needs a terminal", hint=here("status"))
-    try:
+    with _extra():
         from toombos_cli.ui.app import OperationsRoom
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "textual":
-            raise
-        raise OperationError("the screen needs Textual", hint="pip install 'toombos[ui]'") from None
-    from toombos_cli.ui.readers import Watched
+        from toombos_cli.ui.readers import Watched
 
     services, _, manifest = known_services(invocation, None)
     if invocation.options.no_color:
@@ -45,6 +51,33 @@ def ui(
     if room.command_run is not None:
         room.command_run.see_off()
     raise typer.Exit(code or room.return_code or 0)
+
+
+def _serve(invocation: Invocation, port: int, *, light: bool | None) -> NoReturn:
+    """Serve the screen until Ctrl-C. Each connection of the browser has a screen of its own."""
+    with _extra():
+        from toombos_cli.ui.web import GuardedServer
+    from toombos_cli.project.commands import own_argv
+
+    known_services(invocation, None)  # what is wrong with the project is said here, not in the browser
+    words = ("ui", "--light") if light else ("ui",)
+    try:
+        server = GuardedServer(own_argv(invocation.project, *words), port=port)
+    except OSError as error:
+        raise OperationError(f"port {port} cannot be used: {error.strerror}", hint=here("ui", "--web")) from None
+    server.serve()
+    raise typer.Exit(0)
+
+
+@contextmanager
+def _extra() -> Iterator[None]:
+    """Raise OperationError for an import in the block that needs the extra."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("textual", "textual_serve", "aiohttp"):
+            raise
+        raise OperationError(f"the screen needs {error.name}", hint="pip install 'toombos[ui]'") from None
 
 
 def _is_light() -> bool:

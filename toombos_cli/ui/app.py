@@ -59,26 +59,35 @@ class OperationsRoom(App[int]):
         self._run: CommandRun | None = None
         self._asked = ""
         self._parts: dict[str, list[Text]] = {}
+        # Kept, not looked up: what a thread has read may arrive when the screen is being taken apart.
+        self._head = Static("reading the status ...", id="head", markup=False)
+        self._table = ServiceTable(id="services")
+        self._panes = TabbedContent(id="panes")
+        self._log_pane = LogPane(id="log")
+        self._details = Static(id="detail-text", markup=False)
+        self._output_view = VerticalScroll()
+        self._output = Static("no command was run yet", id="output-text", markup=False)
+        self._box = Input(id="ask", compact=True, classes="hidden")
 
     def compose(self) -> ComposeResult:
         """Yield the parts of the screen."""
-        yield Static("reading the status ...", id="head", markup=False)
-        yield ServiceTable(id="services")
-        with TabbedContent(id="panes"):
+        yield self._head
+        yield self._table
+        with self._panes:
             with TabPane("Logs (l)", id="logs"):
-                yield LogPane(id="log")
+                yield self._log_pane
             with TabPane("Details (i)", id="details"), VerticalScroll():
-                yield Static(id="detail-text", markup=False)
-            with TabPane("Output (o)", id="output"), VerticalScroll():
-                yield Static("no command was run yet", id="output-text", markup=False)
-        yield Input(id="ask", compact=True, classes="hidden")
+                yield self._details
+            with TabPane("Output (o)", id="output"), self._output_view:
+                yield self._output
+        yield self._box
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """Begin to read."""
         for number in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, self.exit, 128 + number)
-        self.query_one(ServiceTable).focus()
+        self._table.focus()
         self._read("status", partial(read_status, self._watched))
 
     def on_unmount(self) -> None:
@@ -105,22 +114,20 @@ class OperationsRoom(App[int]):
 
     def on_status_read(self, message: StatusRead) -> None:
         """Show the status, or why there is none."""
-        head = self.query_one("#head", Static)
         if message.report is None:
-            head.update(Text(message.trouble, style="bold red", no_wrap=True, overflow="ellipsis"))
+            self._head.update(Text(message.trouble, style="bold red", no_wrap=True, overflow="ellipsis"))
         else:
-            self.query_one(ServiceTable).show(message.report)
+            self._table.show(message.report)
             short = Text.assemble((self._watched.invocation.project.name, "bold"), "  ", message.report.short)
             warnings = " ".join(message.report.warnings)
-            head.update(Text.assemble(short, (f"  {warnings}", "yellow")) if warnings else short)
+            self._head.update(Text.assemble(short, (f"  {warnings}", "yellow")) if warnings else short)
             self._show_details()
         message.source.taken()
 
     def on_logs_read(self, message: LogsRead) -> None:
         """Show new lines."""
         if message.source is self._reader.get("logs"):
-            pane = self.query_one(LogPane)
-            (pane.replace if message.first else pane.add)(message.lines)
+            (self._log_pane.replace if message.first else self._log_pane.add)(message.lines)
         message.source.taken()
 
     def on_details_read(self, message: DetailsRead) -> None:
@@ -132,33 +139,30 @@ class OperationsRoom(App[int]):
 
     def on_output_read(self, message: OutputRead) -> None:
         """Show the output of the command, and the status as it is after it."""
-        if self._run is not None:
-            lines = [Text(f"$ {self._run.line}", style="bold"), *map(Text.from_ansi, message.lines)]
+        if self._run is not None and message.source is self._reader.get("output"):
+            lines = [Text(f"$ {self._run.line}", style="bold"), *message.lines]
             end = message.ended or "... (c cancels)"
-            pane = self.query_one("#output-text", Static)
-            pane.update(Text("\n").join([*lines, Text(f"-- {end}", style="bold" if message.ended else "dim")]))
-            if isinstance(pane.parent, VerticalScroll):
-                pane.parent.scroll_end(animate=False)
+            self._output.update(Text("\n").join([*lines, Text(f"-- {end}", style="bold" if message.ended else "dim")]))
+            self._output_view.scroll_end(animate=False)
         if message.ended:
             self._reader["status"].wake()
         message.source.taken()
 
     def _show_details(self) -> None:
-        if self.query_one(TabbedContent).active != "details":
+        if self._panes.active != "details":
             return
-        table = self.query_one(ServiceTable)
-        text = Text("\n").join(details_of(table.row_of_choice))
+        text = Text("\n").join(details_of(self._table.row_of_choice))
         for title, lines in self._parts.items():
             text.append(f"\n{title}\n", style="bold underline")
             text.append_text(Text("\n").join(lines))
-        self.query_one("#detail-text", Static).update(text)
+        self._details.update(text)
 
     # What a person does
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         """Show the log and the details of another service."""
         service = str(event.row_key.value or "")
-        self.query_one(ServiceTable).choice = service
+        self._table.choice = service
         self._read("logs", partial(read_logs, self._watched, service))
         self._follow_details()
 
@@ -167,33 +171,32 @@ class OperationsRoom(App[int]):
         self._follow_details()
 
     def _follow_details(self) -> None:
-        shown = self.query_one(TabbedContent).active == "details"
+        shown = self._panes.active == "details"
         if "details" in self._reader:
             self._reader.pop("details").close()
         if shown:
             self._parts = {}
             self._show_details()
-            self._read("details", partial(read_details, self._watched, self.query_one(ServiceTable).choice))
+            self._read("details", partial(read_details, self._watched, self._table.choice))
 
     def action_show_pane(self, name: str) -> None:
         """Show the log, the details or the output."""
-        self.query_one(TabbedContent).active = name
+        self._panes.active = name
 
     def action_run_command(self, key: str) -> None:
         """Run the command of a key for the chosen service, after a question if it changes something."""
         action = next(action for action in ACTIONS if action.key == key)
-        table = self.query_one(ServiceTable)
         if self._run is not None and self._run.running:
             self.notify(f"{self._run.line} still runs: o shows it, c cancels it", severity="warning", markup=False)
-        elif action.scope == "task" and (table.row_of_choice is None or table.row_of_choice.kind != "task"):
+        elif action.scope == "task" and (self._table.row_of_choice is None or self._table.row_of_choice.kind != "task"):
             self.notify("choose a task first: this is none", severity="warning", markup=False)
         elif action.changes:
-            service = table.choice
+            service = self._table.choice
             line = here(*action.argv(service))
             question = Confirmation(f"Run this?\n{line}", arguments=action.arguments)
             self.push_screen(question, partial(self._answered, action, service))
         else:
-            self._begin(action, table.choice, ())
+            self._begin(action, self._table.choice, ())
 
     def _answered(self, action: Action, service: str, arguments: tuple[str, ...] | None) -> None:
         if arguments is not None:
@@ -218,47 +221,45 @@ class OperationsRoom(App[int]):
         """Ask for the text to search or to filter by."""
         self.action_show_pane("logs")
         self._asked = what
-        box = self.query_one("#ask", Input)
-        box.placeholder = f"{what}: text; Enter, or Esc for none"
-        box.value = ""
-        box.remove_class("hidden")
-        box.focus()
+        self._box.placeholder = f"{what}: text; Enter, or Esc for none"
+        self._box.value = ""
+        self._box.remove_class("hidden")
+        self._box.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while it is typed."""
         if event.input.id == "ask" and self._asked == "filter":
-            self.query_one(LogPane).filter_by(event.value)
+            self._log_pane.filter_by(event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Search, and go back to the table."""
         if event.input.id == "ask":
             self._close_box()
-            if self._asked == "search" and event.value and not self.query_one(LogPane).search(event.value):
+            if self._asked == "search" and event.value and not self._log_pane.search(event.value):
                 self.notify(f"{event.value!r} is in none of the lines shown", markup=False)
 
     def on_key(self, event: object) -> None:
         """Let Esc in the box undo what it is for."""
-        if getattr(event, "key", "") == "escape" and self.query_one("#ask", Input).has_focus:
-            pane = self.query_one(LogPane)
+        if getattr(event, "key", "") == "escape" and self._box.has_focus:
             if self._asked == "filter":
-                pane.filter_by("")
+                self._log_pane.filter_by("")
             else:
-                pane.search("")
+                self._log_pane.search("")
             self._close_box()
 
     def _close_box(self) -> None:
-        self.query_one("#ask", Input).add_class("hidden")
-        self.query_one(ServiceTable).focus()
+        self._box.add_class("hidden")
+        self._table.focus()
 
     def action_next_match(self, step: int) -> None:
         """Go to the next match of the search, or the one before."""
-        if not self.query_one(LogPane).find_next(step):
+        if not self._log_pane.find_next(step):
             self.notify("/ searches; nothing is found now", markup=False)
 
     def action_to_end(self) -> None:
         """Follow the newest line again."""
-        self.query_one(LogPane).add(())
-        self.query_one(LogPane).scroll_end(animate=False)
+        self._log_pane.add(())
+        self._log_pane.scroll_end(animate=False)
 
     def action_toggle_theme(self) -> None:
         """Change between light and dark."""

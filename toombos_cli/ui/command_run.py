@@ -14,6 +14,7 @@ import time
 from codecs import getincrementaldecoder
 from typing import TYPE_CHECKING
 
+from rich.text import Text
 from textual.message import Message
 
 from toombos_cli.base.text import folded, how_it_ended
@@ -38,7 +39,7 @@ _COLORS = re.compile(r"(\x1b\[[0-9;]*m)")
 class OutputRead(Message):
     """The output of a command so far; `ended` says how it ended, "" while it runs."""
 
-    def __init__(self, source: Background, lines: list[str], ended: str = "") -> None:
+    def __init__(self, source: Background, lines: list[Text], ended: str = "") -> None:
         super().__init__()
         self.source, self.lines, self.ended = source, lines, ended
 
@@ -83,7 +84,7 @@ class CommandRun:
     def read(self, redactor: "Redactor", thread: Background) -> None:
         """Post the output as it grows, and how the command ended."""
         text, decoder = TerminalText(), getincrementaldecoder("utf-8")("replace")
-        clean = _CleanLines(redactor)
+        shown = _ShownLines(redactor)
         begun = time.monotonic()
         lives = True
         while lives:
@@ -91,11 +92,11 @@ class CommandRun:
             if data := self._moment():
                 text.feed(decoder.decode(data))
                 if lives:
-                    thread.post(OutputRead(thread, clean.of(text.lines)))
+                    thread.post(OutputRead(thread, shown.of(text.lines)))
         os.close(self._ours)
         code = self._process.returncode
         took = f"{how_it_ended(code if code >= 0 else 128 - code)} after {time.monotonic() - begun:.1f} s"
-        thread.post(OutputRead(thread, clean.of(text.lines), took))
+        thread.post(OutputRead(thread, shown.of(text.lines), took))
 
     def _moment(self) -> bytes:
         """Return the output of a moment; of a flood, its end."""
@@ -110,26 +111,27 @@ class CommandRun:
         return data
 
 
-class _CleanLines:
-    """Lines without secrets and without control characters; of escape sequences, colours are left."""
+class _ShownLines:
+    """Lines as they are shown: in their colours, without secrets and without control characters."""
 
     def __init__(self, redactor: "Redactor") -> None:
         self._redactor = redactor
-        self._known: dict[str, str] = {}
+        self._known: dict[str, Text] = {}
 
-    def of(self, lines: list[str]) -> list[str]:
-        """Return the clean lines; those of the last call are known."""
+    def of(self, lines: list[str]) -> list[Text]:
+        """Return the lines; those of the last call are known."""
         known, self._known = self._known, {}
         for line in lines:
-            self._known[line] = known[line] if line in known else self._cleaned(line)
+            self._known[line] = known[line] if line in known else self._shown(line)
         return [self._known[line] for line in lines]
 
-    def _cleaned(self, line: str) -> str:
+    def _shown(self, line: str) -> Text:
         plain = shown_on_terminal(line)
         safe = self._redactor.text(plain)
         if safe != plain:  # where the colours were is not known any more
-            return folded(safe)
-        return "".join(part if part.startswith("\x1b[") else folded(part) for part in _COLORS.split(line))
+            return Text(folded(safe))
+        parts = (part if part.startswith("\x1b[") else folded(part) for part in _COLORS.split(line))
+        return Text.from_ansi("".join(parts))
 
 
 def _environment() -> dict[str, str]:

@@ -4,8 +4,8 @@ import re
 from collections import deque
 
 _PIECES = re.compile(r"(\x1b\[[0-?]*[ -/]*[@-~]|\x1b[^\[]|\r?\n|\r)")
-_BEGUN = re.compile(r"\x1b(\[[0-?]*[ -/]*)?$|\r$")
-_MOST_LINES = 2_000
+_BEGUN = re.compile(r"\x1b(\[[0-?]*[ -/]*)?\Z|\r\Z")
+_MOST_LINES = 1_000
 _LONGEST_LINE = 16_384
 
 

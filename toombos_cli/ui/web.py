@@ -12,13 +12,12 @@ from textual_serve.server import Server
 from toombos_cli.base.quoting import joined
 
 _HOST = "127.0.0.1"
-_COOKIE = "toombos_ui"
 _HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline';"
-    " img-src 'self' data:; font-src 'self' data:; connect-src 'self' ws:; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self' data:; script-src 'self' 'unsafe-inline'; connect-src 'self' ws:;"
+    " style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
 }
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -36,6 +35,7 @@ class GuardedServer(Server):
         super().__init__(joined(argv), host=_HOST, port=port, title="toombos ui")
         self._token: str | None = secrets.token_urlsafe(32)
         self._session = secrets.token_urlsafe(32)
+        self._cookie = f"toombos_ui_{port}"  # browsers keep one set of cookies for all ports of a host
 
     @property
     def address(self) -> str:
@@ -63,14 +63,14 @@ class GuardedServer(Server):
         own = f"{_HOST}:{self.port}"
         if request.host != own or request.headers.get("Origin", f"http://{own}") != f"http://{own}":
             raise web.HTTPForbidden(text="this host or origin is refused\n")
-        if hmac.compare_digest(request.cookies.get(_COOKIE, "").encode(), self._session.encode()):
+        if hmac.compare_digest(request.cookies.get(self._cookie, "").encode(), self._session.encode()):
             return await handler(request)
         given = request.query.get("token", "")
         if request.path != "/" or self._token is None or not hmac.compare_digest(given.encode(), self._token.encode()):
             raise web.HTTPForbidden(text="open the address that toombos ui --web has printed; it counts once\n")
         self._token = None
         response = web.HTTPSeeOther("/")
-        response.set_cookie(_COOKIE, self._session, httponly=True, samesite="Strict", path="/")
+        response.set_cookie(self._cookie, self._session, httponly=True, samesite="Strict", path="/")
         raise response
 
 
