@@ -13,7 +13,7 @@ from tests.support.runner import run_toombos
 from toombos_cli.main import main
 
 NOT_RUN = {
-    "stays until it is ended": ("start --foreground", "status --watch", "logs -f", "health shop --watch"),
+    "stays until it is ended": ("start --foreground", "status --watch", "logs -f", "health shop --watch", "ui"),
     "asks a question": ("diagnose --fix", "restore --latest-good"),
     "needs programs of monitoring": ("monitoring ",),
     "changes the schedule of this user": ("schedule install", "schedule remove"),

@@ -24,7 +24,7 @@ from toombos_cli.cli.known_services import known_services
 from toombos_cli.ui.app import OperationsRoom
 from toombos_cli.ui.dialogs import Confirmation
 from toombos_cli.ui.log_pane import MOST_LINES, LogPane
-from toombos_cli.ui.readers import Watched
+from toombos_cli.ui.readers import WatchedSystem
 from toombos_cli.ui.service_table import ServiceTable
 
 SECRET = "sk-a-value-that-nobody-sees-4711"
@@ -57,7 +57,7 @@ def drive(
     """Run the screen with these steps; return its exit code, or None if the steps did not end it."""
     invocation = Invocation(command="ui", options=GlobalOptions(project=project))
     services, _, manifest = known_services(invocation, None)
-    room = OperationsRoom(Watched(invocation=invocation, services=services, manifest=manifest))
+    room = OperationsRoom(WatchedSystem(invocation=invocation, services=services, manifest=manifest))
 
     async def run() -> None:
         async with room.run_test(size=size) as pilot:

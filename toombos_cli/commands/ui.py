@@ -36,17 +36,20 @@ def ui(
         raise UsageError("a screen is not JSON", hint=here("status", "--json"))
     if web:
         _serve(invocation, port, light=light)
-    if "TEXTUAL_DRIVER" not in os.environ and not (sys.stdin.isatty() and sys.stderr.isatty()):
+    in_browser = "TEXTUAL_DRIVER" in os.environ  # textual-serve sets it
+    if not (in_browser or (sys.stdin.isatty() and sys.stderr.isatty())):
         raise UsageError("the screen needs a terminal", hint=here("status"))
     with _extra():
         from toombos_cli.ui.app import OperationsRoom
-        from toombos_cli.ui.readers import Watched
+        from toombos_cli.ui.browser_driver import BrowserDriver
+        from toombos_cli.ui.readers import WatchedSystem
 
     services, _, manifest = known_services(invocation, None)
     if invocation.options.no_color:
         os.environ["NO_COLOR"] = "1"
-    watched = Watched(invocation=invocation, services=services, manifest=manifest)
-    room = OperationsRoom(watched, light=_is_light() if light is None else light)
+    watched = WatchedSystem(invocation=invocation, services=services, manifest=manifest)
+    driver = BrowserDriver if in_browser else None
+    room = OperationsRoom(watched, light=_is_light() if light is None else light, driver_class=driver)
     code = room.run()
     if room.command_run is not None:
         room.command_run.see_off()

@@ -9,16 +9,17 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.driver import Driver
 from textual.widgets import DataTable, Footer, Input, Static, TabbedContent, TabPane
 
 from toombos_cli.base.fixes import here
 from toombos_cli.ui.actions import ACTIONS, Action
-from toombos_cli.ui.background import Background, Broken
+from toombos_cli.ui.background import Background, ThreadFailed
 from toombos_cli.ui.command_run import CommandRun, OutputRead
 from toombos_cli.ui.details import DetailsRead, details_of, read_details
 from toombos_cli.ui.dialogs import Confirmation, KeyHelp
 from toombos_cli.ui.log_pane import LogPane
-from toombos_cli.ui.readers import LogsRead, StatusRead, Watched, read_logs, read_status
+from toombos_cli.ui.readers import LogsRead, StatusRead, WatchedSystem, read_logs, read_status
 from toombos_cli.ui.service_table import ServiceTable
 
 _INTERRUPTED = 130
@@ -51,8 +52,10 @@ class OperationsRoom(App[int]):
         Binding("ctrl+c", "leave_at_once", "Quit at once", show=False, key_display="^C", priority=True),
     ]
 
-    def __init__(self, watched: Watched, *, light: bool = False) -> None:
-        super().__init__()
+    def __init__(
+        self, watched: WatchedSystem, *, light: bool = False, driver_class: type[Driver] | None = None
+    ) -> None:
+        super().__init__(driver_class)
         self.theme = "textual-light" if light else "textual-dark"
         self._watched = watched
         self._reader: dict[str, Background] = {}
@@ -106,7 +109,7 @@ class OperationsRoom(App[int]):
             self._reader[kind].close()
         self._reader[kind] = Background(self, work)
 
-    def on_broken(self, message: Broken) -> None:
+    def on_thread_failed(self, message: ThreadFailed) -> None:
         """End with the bug."""
         raise message.error
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from textual.app import App
 
 
-class Broken(Message):
+class ThreadFailed(Message):
     """A background thread has ended with an error that only a bug explains."""
 
     def __init__(self, error: Exception) -> None:
@@ -69,4 +69,4 @@ class Background:
         try:
             self._work(self)
         except Exception as error:
-            self._app.post_message(Broken(error))
+            self._app.post_message(ThreadFailed(error))

@@ -22,7 +22,7 @@ from toombos_cli.render.text.status import COLUMNS, cells
 from toombos_cli.render.verdicts import word
 from toombos_cli.supervisor.events import run_events
 from toombos_cli.ui.background import Background
-from toombos_cli.ui.readers import Watched, explained
+from toombos_cli.ui.readers import WatchedSystem, explained
 
 if TYPE_CHECKING:
     from toombos_cli.health.report import HealthReport
@@ -40,7 +40,7 @@ class DetailsRead(Message):
         self.source, self.parts = source, parts
 
 
-def read_details(watched: Watched, service: str, thread: Background) -> None:
+def read_details(watched: WatchedSystem, service: str, thread: Background) -> None:
     """Post the details of the service, of the whole system if it is "", every few seconds.
 
     Its health, which a slow service delays, is asked for after the rest was shown.
@@ -76,7 +76,7 @@ def details_of(row: "ServiceRow | None") -> list[Text]:
     return lines + [Text(f"| {line}", style="dim") for line in row.last_lines]
 
 
-def _lines(watched: Watched, read: Callable[[], list[Text]]) -> list[Text]:
+def _lines(watched: WatchedSystem, read: Callable[[], list[Text]]) -> list[Text]:
     """Return the lines, or why they cannot be read; "-" stands for none."""
     try:
         return read() or [Text("-", style="dim")]
@@ -84,7 +84,7 @@ def _lines(watched: Watched, read: Callable[[], list[Text]]) -> list[Text]:
         return [Text(explained(error, watched.fresh_invocation().redactor), style="red")]
 
 
-def _findings(watched: Watched, names: tuple[str, ...]) -> list[Text]:
+def _findings(watched: WatchedSystem, names: tuple[str, ...]) -> list[Text]:
     if watched.manifest is None:
         return []
     begun = time.monotonic()
@@ -100,7 +100,7 @@ def _findings(watched: Watched, names: tuple[str, ...]) -> list[Text]:
     return lines + [Text(f"{skipped.name}: {skipped.detail}", style="dim") for skipped in report.skipped]
 
 
-def _ports(watched: Watched, names: tuple[str, ...]) -> list[Text]:
+def _ports(watched: WatchedSystem, names: tuple[str, ...]) -> list[Text]:
     """Return the sockets on which the processes of the services listen."""
     project = watched.invocation.project
     state = read_state(project)
@@ -115,13 +115,13 @@ def _ports(watched: Watched, names: tuple[str, ...]) -> list[Text]:
     return lines
 
 
-def _history(watched: Watched, names: tuple[str, ...]) -> list[Text]:
+def _history(watched: WatchedSystem, names: tuple[str, ...]) -> list[Text]:
     report = run_events(watched.invocation.project, names, count=_EVENTS)
     report = presentable(watched.fresh_invocation().redacted(report))
     return [Text(one_line_of(row)) for row in reversed(report.events)] + [Text(note) for note in report.notes]
 
 
-def _environment(watched: Watched, service: str) -> list[Text]:
+def _environment(watched: WatchedSystem, service: str) -> list[Text]:
     """Return what `config show` has: each variable, masked if it may be a secret, and what sets it."""
     invocation = watched.fresh_invocation()
     manifest = invocation.manifest

@@ -37,7 +37,7 @@ _LONGEST_SHOWN = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class WatchedSystem:
     """The system on the screen: its services, and its manifest, or None if that cannot be read."""
 
     invocation: "Invocation"
@@ -71,7 +71,7 @@ def explained(error: ToombosError, redactor: "Redactor") -> str:
     return folded("; ".join(f"{p.message} (hint: {p.hint})" if p.hint else p.message for p in problems))
 
 
-def read_status(watched: Watched, thread: Background) -> None:
+def read_status(watched: WatchedSystem, thread: Background) -> None:
     """Post the status each second."""
     knows_dry_run = watched.manifest is None or "dry_run" in watched.manifest.modes
     project, services = watched.invocation.project, watched.services
@@ -86,7 +86,7 @@ def read_status(watched: Watched, thread: Background) -> None:
         thread.pause(_STATUS_EVERY_S)
 
 
-def read_logs(watched: Watched, service: str, thread: Background) -> None:
+def read_logs(watched: WatchedSystem, service: str, thread: Background) -> None:
     """Post the last lines of the service, or merged those of all if it is "", then the new ones as they are written."""
     project, redactor = watched.invocation.project, watched.fresh_invocation().redactor
     chosen = {service: watched.services[service]} if service in watched.services else watched.services

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from textual_serve.server import Server
 
+from toombos_cli.base.fixes import here
 from toombos_cli.base.quoting import joined
 
 _HOST = "127.0.0.1"
@@ -32,7 +33,7 @@ class GuardedServer(Server):
     def __init__(self, argv: tuple[str, ...], *, port: int) -> None:
         with socket.create_server((_HOST, port)) as probe:  # so that the address is known before it is served
             port = probe.getsockname()[1]
-        super().__init__(joined(argv), host=_HOST, port=port, title="toombos ui")
+        super().__init__(f"exec {joined(argv)}", host=_HOST, port=port, title="toombos")
         self._token: str | None = secrets.token_urlsafe(32)
         self._session = secrets.token_urlsafe(32)
         self._cookie = f"toombos_ui_{port}"  # browsers keep one set of cookies for all ports of a host
@@ -67,7 +68,7 @@ class GuardedServer(Server):
             return await handler(request)
         given = request.query.get("token", "")
         if request.path != "/" or self._token is None or not hmac.compare_digest(given.encode(), self._token.encode()):
-            raise web.HTTPForbidden(text="open the address that toombos ui --web has printed; it counts once\n")
+            raise web.HTTPForbidden(text=f"open the address that {here('ui', '--web')} has printed; it counts once\n")
         self._token = None
         response = web.HTTPSeeOther("/")
         response.set_cookie(self._cookie, self._session, httponly=True, samesite="Strict", path="/")
