@@ -19,6 +19,7 @@ from tests.support.ports import free_port
 from tests.support.runner import data_of, run_toombos
 from tests.support.servers import hang, serve
 from tests.support.terminal import Session
+from tests.support.waiting import wait_for
 from toombos_cli.cli.invocation import GlobalOptions, Invocation
 from toombos_cli.cli.known_services import known_services
 from toombos_cli.ui.app import OperationsRoom
@@ -205,6 +206,40 @@ def test_a_supervisor_that_hangs_is_reported_and_keys_still_work(system: Path):
     drive(system, steps)
 
 
+def test_keys_in_quick_succession_end_a_dialog_once(system: Path):
+    async def steps(room: OperationsRoom, pilot: Pilot[int]) -> None:
+        await choose(room, pilot, "shop")
+        await pilot.press("question_mark")
+        for key in "xx":  # the first one ends the help, and none of them asks whether to stop
+            room.screen.post_message(events.Key(key, key))
+        await pilot.pause()
+        await until(lambda: len(room.screen_stack) == 1, "the help did not end")
+        await pilot.press("r")
+        question = room.screen
+        assert isinstance(question, Confirmation)
+        for _ in range(2):
+            question.action_answer(False)
+        await pilot.pause()
+        await until(lambda: len(room.screen_stack) == 1, "the question did not end")
+        assert room.command_run is None
+
+    drive(system, steps)
+
+
+def test_a_bug_ends_the_screen_without_the_variables_of_its_traceback(system: Path, monkeypatch, capsys):
+    def fail(self: ServiceTable, report: object) -> None:
+        raise ZeroDivisionError(SECRET)
+
+    monkeypatch.setattr(ServiceTable, "show", fail)
+
+    async def steps(room: OperationsRoom, pilot: Pilot[int]) -> None:
+        await until(lambda: room.bug is not None, "there is no bug")
+
+    with pytest.raises(ZeroDivisionError):
+        drive(system, steps)
+    assert capsys.readouterr() == ("", "")
+
+
 async def longest_key(room: OperationsRoom, *, presses: int) -> float:
     """Press keys that change the pane; return the longest time until one of them had, without the two longest."""
     panes, times = room.query_one(TabbedContent), []
@@ -273,9 +308,13 @@ def test_on_a_terminal_a_flood_neither_delays_keys_nor_fills_memory_and_q_restor
         session.press("?")
         session.wait_for("Newest line", within_s=1.0)
         session.press("x")  # closes the help, and stops nothing
-        session.press("i")
-        session.wait_for("asking ...")
-        time.sleep(1)
+
+        def details() -> bool:
+            session.press("i")
+            time.sleep(0.2)
+            return "asking ..." in session.text
+
+        wait_for(details, what="the details")
         assert memory_mib(session.process.pid) < 120
         assert not session.echoes
         session.press("q")

@@ -53,6 +53,8 @@ def ui(
     code = room.run()
     if room.command_run is not None:
         room.command_run.see_off()
+    if room.bug is not None:
+        raise room.bug
     raise typer.Exit(code or room.return_code or 0)
 
 

@@ -99,6 +99,15 @@ class OperationsRoom(App[int]):
             reader.close()
 
     @property
+    def bug(self) -> Exception | None:
+        """The error that has ended the screen, or None."""
+        return self._exception
+
+    def _fatal_error(self) -> None:
+        """End, and leave `bug` to the caller: Textual would print the variables, in which there may be secrets."""
+        self._close_messages_no_wait()
+
+    @property
     def command_run(self) -> CommandRun | None:
         """The last command that a key has started, or None."""
         return self._run

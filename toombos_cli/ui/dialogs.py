@@ -3,16 +3,31 @@
 import shlex
 from collections.abc import Iterable
 from itertools import zip_longest
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.events import Key
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+R = TypeVar("R")
 
-class Confirmation(ModalScreen[tuple[str, ...] | None]):
+
+class _Dialog(ModalScreen[R]):
+    """Ends once: a second key may be on its way when the first one has ended it."""
+
+    _ended = False
+
+    def end(self, result: R) -> None:
+        """End with this result, unless it has ended."""
+        if not self._ended:
+            self._ended = True
+            self.dismiss(result)
+
+
+class Confirmation(_Dialog[tuple[str, ...] | None]):
     """Asks whether to run a command line. It returns the arguments that were added, or None for "no"."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -50,17 +65,17 @@ class Confirmation(ModalScreen[tuple[str, ...] | None]):
     def action_answer(self, agreed: bool) -> None:
         """End the question, unless the arguments cannot be understood."""
         if not agreed:
-            self.dismiss(None)
+            self.end(None)
             return
         try:
             given = shlex.split(self.query_one(Input).value) if self._arguments is not None else []
         except ValueError as error:
             self.notify(f"the arguments cannot be read: {error}", severity="error", markup=False)
             return
-        self.dismiss(tuple(given))
+        self.end(tuple(given))
 
 
-class KeyHelp(ModalScreen[None]):
+class KeyHelp(_Dialog[None]):
     """Shows what each key does, until any key is pressed."""
 
     def __init__(self, rows: Iterable[tuple[str, str]]) -> None:
@@ -74,10 +89,11 @@ class KeyHelp(ModalScreen[None]):
         with Vertical(classes="dialog"):
             yield Static(self._text, markup=False)
 
-    def on_key(self) -> None:
-        """End it."""
-        self.dismiss(None)
+    def on_key(self, event: Key) -> None:
+        """End it, and do nothing else with the key."""
+        event.stop()
+        self.end(None)
 
     def on_click(self) -> None:
         """End it."""
-        self.dismiss(None)
+        self.end(None)
