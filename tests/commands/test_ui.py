@@ -197,7 +197,7 @@ def test_a_supervisor_that_hangs_is_reported_and_keys_still_work(system: Path):
         await until(lambda: "ready" in text_of(room, "#head"), "no status")
         os.kill(pid, signal.SIGSTOP)
         try:
-            assert await longest_key(room, presses=10) < KEY_S
+            assert await time_of_keys(room, presses=10) < KEY_S
             await until(lambda: "is suspended" in text_of(room, "#head"), "it is not reported")
         finally:
             os.kill(pid, signal.SIGCONT)
@@ -240,8 +240,8 @@ def test_a_bug_ends_the_screen_without_the_variables_of_its_traceback(system: Pa
     assert capsys.readouterr() == ("", "")
 
 
-async def longest_key(room: OperationsRoom, *, presses: int) -> float:
-    """Press keys that change the pane; return the longest time until one of them had, without the two longest."""
+async def time_of_keys(room: OperationsRoom, *, presses: int) -> float:
+    """Press keys that change the pane; return the time within which three of four had done so."""
     panes, times = room.query_one(TabbedContent), []
     for number in range(presses):
         key, name = (("o", "output"), ("l", "logs"))[number % 2]
@@ -250,7 +250,7 @@ async def longest_key(room: OperationsRoom, *, presses: int) -> float:
         await until(lambda: panes.active == name, f"{key} was not handled")  # noqa: B023 (called in this round)
         times.append(time.monotonic() - begun)
         await asyncio.sleep(0.05)
-    return sorted(times)[-3]  # a busy machine may delay some
+    return sorted(times)[presses * 3 // 4]  # a busy machine delays some
 
 
 FLOOD = """
@@ -286,10 +286,10 @@ def test_keys_are_handled_at_once_while_a_service_hangs_and_a_log_is_flooded(tmp
         await choose(room, pilot, "hung")
         pane = room.query_one(LogPane)
         await until(lambda: any("these are the last lines" in line for line in pane.lines), "no flood")
-        assert await longest_key(room, presses=20) < KEY_S
+        assert await time_of_keys(room, presses=20) < KEY_S
         await pilot.press("i")
         await until(lambda: "asking ..." in text_of(room, "#detail-text"), "no details")
-        assert await longest_key(room, presses=20) < KEY_S
+        assert await time_of_keys(room, presses=20) < KEY_S
         assert len(pane.lines) <= MOST_LINES
 
     with flooded(tmp_path):
