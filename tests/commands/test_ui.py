@@ -190,6 +190,33 @@ def test_health_runs_at_once_and_a_task_key_on_a_service_only_says_so(system: Pa
     assert drive(system, steps) == 0
 
 
+UNREADABLE = {
+    "a log that cannot be read": ("read_history", "l", "-- the log cannot be read: [Errno 5] no such disk"),
+    "a broken toombos.toml": (None, "i", "not valid TOML"),
+}
+
+
+@pytest.mark.parametrize(("broken", "key", "message"), UNREADABLE.values(), ids=UNREADABLE)
+def test_what_cannot_be_read_is_said_in_its_place(
+    broken: str | None, key: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> None:
+        raise OSError(5, "no such disk")
+
+    (tmp_path / "toombos.toml").write_text('[services.a]\ncommand = ["sleep", "60"]\nscheme = "none"\n')
+    if broken is not None:
+        monkeypatch.setattr(f"toombos_cli.ui.readers.{broken}", fail)
+
+    async def steps(room: OperationsRoom, pilot: Pilot[int]) -> None:
+        await choose(room, pilot, "a")
+        if broken is None:
+            (tmp_path / "toombos.toml").write_text("[services.a")
+        await pilot.press(key)
+        await until(lambda: message in on_screen(room), f"it is not said: {on_screen(room)}")
+
+    drive(tmp_path, steps)
+
+
 def test_a_supervisor_that_hangs_is_reported_and_keys_still_work(system: Path):
     pid = data_of(run_toombos("status", "--json", cwd=system))["supervisor"]["pid"]
 

@@ -80,7 +80,7 @@ def _lines(watched: WatchedSystem, read: Callable[[], list[Text]]) -> list[Text]
     """Return the lines, or why they cannot be read; "-" stands for none."""
     try:
         return read() or [Text("-", style="dim")]
-    except ToombosError as error:
+    except (ToombosError, OSError) as error:
         return [Text(explained(error, watched.fresh_invocation().redactor), style="red")]
 
 

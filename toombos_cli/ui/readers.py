@@ -65,10 +65,13 @@ class LogsRead(Message):
         self.source, self.lines, self.first = source, lines, first
 
 
-def explained(error: ToombosError, redactor: "Redactor") -> str:
-    """Return the problems of an error as one line, each with its hint."""
+def explained(error: ToombosError | OSError, redactor: "Redactor") -> str:
+    """Return an error as one line; problems have their hints."""
+    if isinstance(error, OSError):
+        return folded(redactor.text(str(error)))
     problems = redactor.value(error.problems)
-    return folded("; ".join(f"{p.message} (hint: {p.hint})" if p.hint else p.message for p in problems))
+    texts = (": ".join(filter(None, (p.where, p.message))) + (f" (hint: {p.hint})" if p.hint else "") for p in problems)
+    return folded("; ".join(texts))
 
 
 def read_status(watched: WatchedSystem, thread: Background) -> None:
@@ -79,7 +82,7 @@ def read_status(watched: WatchedSystem, thread: Background) -> None:
         invocation = watched.fresh_invocation()
         try:
             report = run_status(project, services, (), knows_dry_run=knows_dry_run, reads_logs=False)
-        except ToombosError as error:
+        except (ToombosError, OSError) as error:
             thread.post(StatusRead(thread, None, explained(error, invocation.redactor)))
         else:
             thread.post(StatusRead(thread, presentable(invocation.redacted(report))))
@@ -88,6 +91,14 @@ def read_status(watched: WatchedSystem, thread: Background) -> None:
 
 def read_logs(watched: WatchedSystem, service: str, thread: Background) -> None:
     """Post the last lines of the service, or merged those of all if it is "", then the new ones as they are written."""
+    try:
+        _follow(watched, service, thread)
+    except (ToombosError, OSError) as error:
+        why = explained(error, watched.fresh_invocation().redactor)
+        thread.post(LogsRead(thread, [f"-- the log cannot be read: {why}"], first=True))
+
+
+def _follow(watched: WatchedSystem, service: str, thread: Background) -> None:
     project, redactor = watched.invocation.project, watched.fresh_invocation().redactor
     chosen = {service: watched.services[service]} if service in watched.services else watched.services
     files, strays = service_logs(RunDirectory(project), chosen, read_state(project))
