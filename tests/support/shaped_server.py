@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 
+from tests.support.connections import Connections
 from tests.unit.probes.health_shapes import Shape
 
 _UNFRAMED = (204, 304)
@@ -18,13 +19,15 @@ def serve_shapes(shapes: Sequence[Shape]) -> Iterator[list[int]]:
     started: Future[tuple[list[int], Callable[[], object]]] = Future()
 
     async def serve() -> None:
-        servers = [await asyncio.start_server(_handler(shape), "127.0.0.1", 0, backlog=100) for shape in shapes]
+        connections = [Connections(_handler(shape)) for shape in shapes]
+        servers = [await asyncio.start_server(one, "127.0.0.1", 0, backlog=100) for one in connections]
         ended = asyncio.Event()
         end = partial(asyncio.get_running_loop().call_soon_threadsafe, ended.set)
         started.set_result(([server.sockets[0].getsockname()[1] for server in servers], end))
         await ended.wait()
-        for server in servers:
+        for server, one in zip(servers, connections, strict=True):
             server.close()
+            await one.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.connections import Connections
+
 _REDIRECTS = {
     "/old": "/new?from=old",
     "/loop": "/loop",
@@ -125,18 +127,13 @@ def shop(*, closes: bool = False) -> Iterator[Shop]:
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
         stopping.append(lambda: loop.call_soon_threadsafe(stopped.set))
-        server = await asyncio.start_server(found.serve, "127.0.0.1", 0)
+        connections = Connections(found.serve)
+        server = await asyncio.start_server(connections, "127.0.0.1", 0)
         found.port = server.sockets[0].getsockname()[1]
         started.set()
         await stopped.wait()
         server.close()
-        for _ in range(3):
-            await asyncio.sleep(0)  # lets the newest connections reach the code that closes them
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # lets the transports close
+        await connections.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
     thread.start()
