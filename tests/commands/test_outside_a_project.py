@@ -52,12 +52,20 @@ COMMANDS = {
     "alert status": "alert status",
     "alert deliver": "alert deliver",
     "alert serve": "alert serve",
+    "export systemd": "export systemd --output out",
+    "export compose": "export compose --output out",
+    "export kubernetes": "export kubernetes --output out",
     "schedule show": "schedule show",
     "schedule install": "schedule install --print",
     "schedule remove": "schedule remove",
     "schedule run": "schedule run nosuch",
 }
-NO_PROJECT = {"config schema": "of any project", "config trust": "of directories", "help": "of commands and pages"}
+NO_PROJECT = {
+    "config schema": "of any project",
+    "config trust": "of directories",
+    "help": "of commands and pages",
+    "ui": "in its title, which names the project",
+}
 """The commands that speak of no project."""
 
 
