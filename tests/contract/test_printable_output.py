@@ -46,6 +46,7 @@ class Printed:
     def __init__(self, *, terminal: bool, verbose: bool = True) -> None:
         self.streams = Stream(terminal=terminal), Stream(terminal=terminal)
         self.stdout, self.stderr = map(make_console, self.streams)
+        self.document = self.stdout.file
         self.command, self.quiet, self.verbose = "command", False, verbose
         self.options = self
 

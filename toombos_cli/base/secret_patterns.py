@@ -106,9 +106,10 @@ _SHAPES = (
 )
 """Tokens in the recognisable formats of their issuers (see their secret scanning docs), and password hashes."""
 _IN_SHAPES = (
-    *("akia", "asia", "gh", "glpat", "xox", "xapp", "k_live_", "k_test_", "whsec_", "eyj", "hooks", "sk", "npm_"),
+    *("akia", "asia", "ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_", "glpat", "glsa_", "glc_", "xox", "xapp"),
+    *("k_live_", "k_test_", "whsec_", "eyj", "hooks", "sk", "npm_"),
     *("pypi-", "hvs.", "hvb.", "dop_v1_", "aiza", "sg.", "/bot", "gocspx-", "ya29.", "ac", "key-", "dapi", "shp"),
-    *("hf_", "age-secret", "gl", "$"),
+    *("hf_", "age-secret", "$"),
 )
 _PEM = r"(?s)(?P<begin>-----BEGIN [A-Z0-9 ]+-----)(?P<body>.+?)(?P<end>-----END [A-Z0-9 ]+-----|\Z)"
 _PEM_LINE = r"(?P<head>^.*?)(?P<body>[A-Za-z0-9+/]{16,}={0,2}|[A-Za-z0-9+/]+={1,2})(?=[\s\"'\\,]*$)"
@@ -123,6 +124,8 @@ _SEGMENT = r"(?<=[/@])[A-Za-z0-9_-]{20,}(?=[/?@]|$)"
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _IN_NAMES = ("key", "secret", "token", "pass", "credential", "pwd", "bindpw", "masterauth", "bind_pw", "bind-pw")
 _IN_RANDOM = ("sig", "sid", "session", "auth", "code", "response")
+_SEPARATORS = ("=", ":", ",", "%3", "\\u003")
+"""What stands between a name and its value."""
 _IN_COMMANDS = (" -p", " -a ", " -w ", "-u", "curl ", " -P", "-pass")
 
 
@@ -131,15 +134,16 @@ def replace_unknown(text: str, token: Token) -> str:
     lower = text.lower()  # most lines contain none of the words, and a substring search is cheaper than a regex
     if "-----begin" in lower:
         text = re.sub(_PEM, lambda m: f"{m['begin']}{token(m['body'])}{m['end']}", text)
-    if "authorization" in lower:
+    separated = any(sign in lower for sign in _SEPARATORS)
+    if separated and "authorization" in lower:
         text = re.sub(_AUTHORIZATION, lambda m: f"{m[1]}{m[2] or ''}{token(m[3])}", text)
     if "bearer" in lower:
         text = re.sub(_BEARER, lambda m: f"{m[1]}{token(m[2])}", text)
-    if "cookie" in lower:
+    if separated and "cookie" in lower:
         text = re.sub(_COOKIES, lambda m: re.sub(_COOKIE, lambda n: f"{n[1]}{token(n[2])}", m[0]), text)
     if named := any(word in lower for word in _IN_NAMES):
         text = _in_names(text, token)
-    if named or any(word in lower for word in _IN_RANDOM):
+    if separated and (named or any(word in lower for word in _IN_RANDOM)):
         text = _in_fields(text, token)
     if any(word in text for word in _IN_COMMANDS):
         text = re.sub(_COMMANDS, lambda m: m["head"] + token(m["value"]), text)
@@ -198,9 +202,13 @@ def _in_names(text: str, token: Token) -> str:
             m["head"] + (token(m[name]) if m[name] is not None else f"{m['quote']}{token(m['quoted'])}{m['quote']}")
         )
 
-    text = re.sub(_RECORD, quoted_or("bare"), text)
-    text = re.sub(_INPUT, lambda m: m[1] + token(m[2].strip("'\"")), text)
-    text = re.sub(_OPTION, quoted_or("value"), text)
+    lower = text.lower()
+    if "val" in lower or "default" in lower:
+        text = re.sub(_RECORD, quoted_or("bare"), text)
+    if "input_value" in lower:
+        text = re.sub(_INPUT, lambda m: m[1] + token(m[2].strip("'\"")), text)
+    if "-" in text and any(map(str.isspace, text)):
+        text = re.sub(_OPTION, quoted_or("value"), text)
     text = re.sub(_SAID, lambda m: m[1] + token(m[2]) if is_mixed(m[2]) else m[0], text)
     return re.sub(_ELEMENT, lambda m: m[1] + token(m[2]), text) if "</" in text else text
 
@@ -213,14 +221,17 @@ def _in_urls(text: str, token: Token) -> str:
         return f"{match['scheme']}" + (f"{user}:{token(password)}@" if colon else f"{token(user)}@")
 
     text = re.sub(_USERINFO, userinfo, text)
-    text = re.sub(_INNER_USERINFO, lambda m: m[1] + token(m[2]), text)
-    text = re.sub(_ORACLE, lambda m: m[1] + token(m[2]), text)
+    lower = text.lower()
+    if "%3a" in lower:
+        text = re.sub(_INNER_USERINFO, lambda m: m[1] + token(m[2]), text)
+    if "jdbc:" in lower:
+        text = re.sub(_ORACLE, lambda m: m[1] + token(m[2]), text)
 
     def segment(match: re.Match[str]) -> str:
         part = match[0]
         return token(part) if is_random(part) and not re.fullmatch(_UUID, part) else part
 
-    return re.sub(_HOOK, lambda m: re.sub(_SEGMENT, segment, m[0]), text) if "hook" in text.lower() else text
+    return re.sub(_HOOK, lambda m: re.sub(_SEGMENT, segment, m[0]), text) if "hook" in lower else text
 
 
 def _in_fields(text: str, token: Token) -> str:

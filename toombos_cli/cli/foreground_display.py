@@ -1,9 +1,5 @@
 """How `start --foreground` shows a run: the services' lines on stdout, everything else on stderr, a line a change."""
 
-from dataclasses import dataclass
-
-from rich.console import Console
-
 from toombos_cli.base.text import folded
 from toombos_cli.cli.invocation import Invocation
 from toombos_cli.project.state import Phase
@@ -19,33 +15,6 @@ _STYLES: dict[str, str] = {
     Phase.CRASH_LOOP: "red",
 }
 _WELL = frozenset({Phase.READY, Phase.STOPPED})
-
-
-@dataclass(frozen=True, slots=True)
-class _OnStderr:
-    """An output whose results go to stderr too."""
-
-    invocation: Invocation
-
-    @property
-    def command(self) -> str:
-        return self.invocation.command
-
-    @property
-    def stdout(self) -> Console:
-        return self.invocation.stderr
-
-    @property
-    def stderr(self) -> Console:
-        return self.invocation.stderr
-
-    @property
-    def quiet(self) -> bool:
-        return self.invocation.quiet
-
-    @property
-    def verbose(self) -> bool:
-        return self.invocation.verbose
 
 
 def make_display(invocation: Invocation) -> Display:
@@ -67,7 +36,7 @@ def make_display(invocation: Invocation) -> Display:
         if not is_json:
             from toombos_cli.render.text.change import show
 
-            show(invocation.redacted(report, in_full=False), _OnStderr(invocation))
+            show(invocation.redacted(report, in_full=False), invocation.on_stderr(quiet=invocation.quiet))
 
     def on_interrupt() -> None:
         if not invocation.quiet:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import IO, TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -111,6 +111,13 @@ class Invocation:
         return make_console(sys.stdout, color=not self.options.no_color)
 
     @cached_property
+    def document(self) -> IO[str]:
+        """The stream of stdout, for a document that needs no console."""
+        from toombos_cli.render.streams import output_stream
+
+        return output_stream(sys.stdout)
+
+    @cached_property
     def stderr(self) -> "PrintableConsole":
         """The console for progress, prompts, hints and errors."""
         from toombos_cli.render.console import make_console
@@ -120,6 +127,12 @@ class Invocation:
     def print_on_stderr(self) -> None:
         """Print the report on stderr, too: stdout is for something else."""
         self.__dict__["stdout"] = self.stderr
+
+    def on_stderr(self, *, quiet: bool) -> "Invocation":
+        """Return the same invocation with its results on stderr, and quiet or not."""
+        other = replace(self, options=replace(self.options, quiet=quiet))
+        other.__dict__.update(manifest=self.manifest, stdout=self.stderr, stderr=self.stderr)
+        return other
 
     @cached_property
     def redactor(self) -> "Redactor":

@@ -1,6 +1,6 @@
 """`toombos restore`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +13,6 @@ from toombos_cli.cli.byte_progress import Working
 from toombos_cli.cli.invocation import Invocation, command
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from toombos_cli.backup.reports import RestoreReport
 
 
@@ -116,25 +114,11 @@ def restore(
     invocation.finish(report)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _QuestionOutput:
-    """Where the preview of a question goes."""
-
-    command: str
-    stdout: "Console"
-    stderr: "Console"
-    quiet: bool
-    verbose: bool
-
-
 def _ask(invocation: Invocation, preview: "RestoreReport") -> None:
     """Show what the restore would do, and ask whether to do it. Raise Abort if not."""
     from toombos_cli.render.presentable import presentable
     from toombos_cli.render.text.restore import show
 
-    err = invocation.stderr  # the question is there, and stdout may be a file
-    output = _QuestionOutput(
-        command=invocation.command, stdout=err, stderr=err, quiet=False, verbose=invocation.verbose
-    )
-    show(presentable(invocation.redacted(preview)), output)
+    # Where the question is: stdout may be a file.
+    show(presentable(invocation.redacted(preview)), invocation.on_stderr(quiet=False))
     typer.confirm(f"Restore it over {invocation.project}?", abort=True, err=True)

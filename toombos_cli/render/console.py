@@ -6,7 +6,6 @@ inside tables and live views; `write_document` does the same for a text that has
 """
 
 import os
-import re
 from collections.abc import Iterable
 from typing import IO, Any
 
@@ -14,11 +13,10 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from toombos_cli.base.text import folded, printable_lines
+from toombos_cli.render.streams import Step, output_stream
 
 # Outside a terminal no cell may be cut off or wrapped, whatever its length.
 _UNLIMITED_WIDTH = 100_000
-_STEP_COMMAND = re.compile(r"^([^\S\n]*):(?=:[A-Za-z][\w-]*.*::)|()#(?=#(?:vso)?\[)", re.MULTILINE)
-"""What GitHub Actions takes for a command in the output of a step: `::error::text`, `##[error]text`."""
 
 
 class PrintableConsole(Console):
@@ -42,17 +40,12 @@ class PrintableConsole(Console):
 
 
 def make_console(stream: IO[str], *, color: bool = True) -> PrintableConsole:
-    """Return a console on `stream` that emits escape codes only on a capable terminal, or colours that are forced.
-
-    Encoding errors are escaped, so that a name that the locale cannot show never ends a command.
-    """
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors="backslashreplace")
+    """Return a console on `stream` that emits escape codes only on a capable terminal, or colours that are forced."""
     terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
     forced = any(os.environ.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE"))
     colored = (terminal or forced) and color and not os.environ.get("NO_COLOR")
     return PrintableConsole(
-        file=_Step(stream) if os.environ.get("GITHUB_ACTIONS") else stream,  # type: ignore[arg-type]  # as far as used
+        file=output_stream(stream),
         force_terminal=terminal,
         no_color=not colored,
         color_system=None if not colored else "auto" if terminal else "standard",
@@ -73,23 +66,4 @@ def write_document(console: Console, text: str) -> None:
 def write_commands(console: Console, text: str) -> None:
     """Write commands of our own for GitHub Actions, one per line."""
     stream = console.file
-    (stream.stream if isinstance(stream, _Step) else stream).write(printable_lines(text))
-
-
-class _Step:
-    """The output of a step of GitHub Actions: what others wrote does not become a command in it."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self.stream = stream
-        self._at_line_start = True
-
-    def write(self, text: str) -> int:
-        """Write the text with an escape in place of the first character of each command."""
-        begun = "" if self._at_line_start else "."
-        changed = _STEP_COMMAND.sub(lambda found: f"{found[1] or ''}\\x{ord(found[0][-1]):02x}", begun + text)
-        self.stream.write(changed.removeprefix(begun))
-        self._at_line_start = text.endswith("\n") if text else self._at_line_start
-        return len(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
+    (stream.stream if isinstance(stream, Step) else stream).write(printable_lines(text))

@@ -48,7 +48,7 @@ def _envelope(
 
 
 def _print(document: dict[str, Any], output: Output) -> None:
-    stream = output.stdout.file
+    stream = output.document
     text = json.dumps(document, indent=2 if stream.isatty() else None, ensure_ascii=True)
     stream.write(f"{text}\n")  # in one call: a value that cannot be written must not leave half a document
     stream.flush()

@@ -5,7 +5,7 @@ the format expect instead of the usual one.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.results import Report
@@ -21,6 +21,8 @@ class Output(Protocol):
     def command(self) -> str: ...
     @property
     def stdout(self) -> "Console": ...
+    @property
+    def document(self) -> IO[str]: ...
     @property
     def stderr(self) -> "Console": ...
     @property

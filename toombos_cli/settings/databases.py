@@ -27,21 +27,19 @@ _SERVER = re.compile(
     re.DOTALL,
 )
 # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS; libpq rejects every other name.
-_LIBPQ = re.compile(
+_LIBPQ = (
     "host|hostaddr|port|dbname|user|password|passfile|require_auth|channel_binding|connect_timeout|client_encoding"
     "|options|application_name|fallback_application_name|keepalives(_idle|_interval|_count)?|tcp_user_timeout"
     "|replication|gssencmode|requiressl|ssl(mode|negotiation|compression|cert|key|password|certmode|rootcert|crl|sni)"
     "|sslcrldir|requirepeer|(ssl_)?(min|max)_protocol_version|krbsrvname|gsslib|gssdelegation|service"
     "|target_session_attrs|load_balance_hosts"
 )
-
-
 _SECRET_PARAMETERS = ("password", "sslpassword")
 
 
 def _is_shown(parameter: str) -> bool:
     """Report whether a parameter may stand in an argument, which every user of the machine can read."""
-    return parameter not in _SECRET_PARAMETERS and _LIBPQ.fullmatch(parameter) is not None
+    return parameter not in _SECRET_PARAMETERS and re.fullmatch(_LIBPQ, parameter) is not None
 
 
 class DatabaseKind(StrEnum):

@@ -21,9 +21,7 @@ from toombos_cli.settings.values import clear_values
 _LONGEST_WORD = 12
 _SHORTEST_LINE = 8
 _LARGEST_KEY_FILE_BYTES = 65_536
-_NAMES_A_THING = re.compile(
-    r"(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{40}|[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}"
-)
+_NAMES_A_THING = r"(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{40}|[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,}"
 """A UUID, a commit, a host."""
 _PLACE = re.compile(r"(\w[\w+.-]*)://(?:([^:@/?#]*)(?::.*)?@)?([^:@/?#]*)(?::\d*)?(?:/([^/?#]*))?(?:\?.*)?")
 """A URL with its scheme, user, host and database."""
@@ -51,13 +49,14 @@ def known_secrets(
     found |= dict.fromkeys(environ.items())
     public = _public_words(manifest, found)
     for name, value in found:
-        if value in public or (len(value) <= _LONGEST_WORD and is_placeholder(value)):
+        if value in public:
             continue
         content = _key_file(name, value, manifest.project)
         if content is not None:
             yield from _parts(name, content)
         elif is_secret_name(name) or (name in ours and _is_secret(manifest.environment, name, value)):
-            yield from _parts(name, value)
+            if len(value) > _LONGEST_WORD or not is_placeholder(value):
+                yield from _parts(name, value)
         else:
             yield from ((name, part) for part in secrets_inside(value) if part not in public)
     yield from (pair for pair in _in_manifest(manifest) if pair[1] not in public)
@@ -121,7 +120,9 @@ def _key_file(name: str, value: str, directory: Path) -> str | None:
 
 def _is_secret(variables: Mapping[str, Variable], name: str, value: str) -> bool:
     variable = variables.get(name) or variables.get(nearest(name, variables) or "")
-    return (variable is not None and variable.secret) or (looks_random(value) and not _NAMES_A_THING.fullmatch(value))
+    return (variable is not None and variable.secret) or (
+        looks_random(value) and not re.fullmatch(_NAMES_A_THING, value)
+    )
 
 
 def _public_words(manifest: Manifest, found: Iterable[Pair]) -> frozenset[str]:

@@ -4,8 +4,7 @@ import math
 import re
 from collections import Counter
 
-_PLACEHOLDER = re.compile(
-    r"""(?ix) ^ (?:
+_PLACEHOLDER = r"""(?ix) ^ (?:
         (?: [a-z]+ [-_. ] )* (?: change[-_ ]?(?:me|this|it) | replace[-_ ]?(?:me|this) ) (?: [-_. ] [a-z]+ )* \d{0,4}
         | (?: [a-z]+ [-_. ] )* (?: placeholder | example | dummy | sample ) (?: [-_. ] [a-z]+ )* \d{0,4}
         | (?: your | my | insert | enter | add | put ) (?: [-_. ] [a-z]+ )+
@@ -14,7 +13,6 @@ _PLACEHOLDER = re.compile(
         | (?: secret | password | passwd | test | testing | key | token | api[-_]?key | admin | default | demo )
           [-_ ]? (?: key | token | value | secret | password | \d{0,4} )
     ) $"""
-)
 # The generator refuses these anywhere in a key or live address (services/generator/settings.py).
 _WORDS = ("changeme", "change-me", "change_me", "placeholder", "your-", "your_", "example", "xxxx", "todo", "<")
 RANDOM_TEXT = "$(python3 -c 'import secrets; print(secrets.token_urlsafe(32))')"
@@ -26,7 +24,7 @@ _FEWEST_DISTINCT = 8
 
 def is_placeholder(value: str) -> bool:
     """Report whether a text is a placeholder for a secret, such as `changeme`, `<your key>` or `xxxx`."""
-    return bool(_PLACEHOLDER.match(value.strip())) or any(word in value.lower() for word in _WORDS)
+    return bool(re.match(_PLACEHOLDER, value.strip())) or any(word in value.lower() for word in _WORDS)
 
 
 def estimated_bits(value: str) -> float:

@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 from toombos_cli.manifest.tables.environment import Variable
-from toombos_cli.settings.databases import Server
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -56,6 +55,8 @@ def _dsn_error(variable: Variable, value: str) -> str | None:
         return f"is not a database URL that begins with {' or '.join(f'{c}://' for c in variable.choices or ('NAME',))}"
     if kind == "sqlite":
         return None
+    from toombos_cli.settings.databases import Server  # most values are no databases
+
     server = Server.parse(value)
     if server is None:
         return "is not a URL: host or port cannot be read"
