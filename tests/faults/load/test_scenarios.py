@@ -185,7 +185,7 @@ def test_a_cookie_whose_time_is_over_is_not_sent_again(path, count, tmp_path: Pa
     text = f'[[user]]\nname = "u"\n[[user.step]]\npath = "{path}"\ncookies = true\n'
     text += '[[user.step]]\npath = "/has"\ncookies = true\n'
     with shop() as server:
-        run(tmp_path / "one.toml", text, server, requests=40, connections=2)
+        run(tmp_path / "one.toml", text, server, requests=40, connections=1)
     assert server.seen["GET /has with a=1"] == count
 
 
