@@ -44,7 +44,8 @@ from toombos_cli.supervisor.protocol import (
 from toombos_cli.supervisor.resource_use import ResourceMeter
 from toombos_cli.supervisor.state_file import StateFile
 from toombos_cli.supervisor.tree import StubbornError, Tree
-from toombos_cli.supervisor.unit import ServiceUnit, without_secrets
+from toombos_cli.supervisor.unit import ServiceUnit
+from toombos_cli.supervisor.unit_record import without_secrets
 
 Listener = Callable[[Progress], None]
 _LEFTOVER_GRACE_S = 2.0

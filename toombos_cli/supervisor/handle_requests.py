@@ -9,10 +9,11 @@ from typing import Protocol
 from toombos_cli.project.state import FailureKind, Phase
 from toombos_cli.supervisor import protocol, spawning
 from toombos_cli.supervisor.dependents import restarted_with
+from toombos_cli.supervisor.life import denies_dry_run
 from toombos_cli.supervisor.ordering import with_dependencies
 from toombos_cli.supervisor.protocol import EndedProcess, Request, ServiceFailure, SystemPlan
 from toombos_cli.supervisor.spawning import CannotStartError
-from toombos_cli.supervisor.unit import ServiceUnit, denies_dry_run
+from toombos_cli.supervisor.unit import ServiceUnit
 
 _UP = frozenset({Phase.READY, Phase.UNHEALTHY, Phase.DONE})
 _UNDOES = frozenset({FailureKind.CONFIGURATION, FailureKind.NOT_DRY_RUN})
