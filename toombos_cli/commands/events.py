@@ -4,10 +4,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from toombos_cli.base.errors import UsageError
 from toombos_cli.cli import options
 from toombos_cli.cli.invocation import Invocation, command
-from toombos_cli.cli.moments import moment_of
+from toombos_cli.cli.moments import WindowOptions
 
 _EVENTS = 50
 _POLL_S = 0.2
@@ -16,6 +15,7 @@ _POLL_S = 0.2
 @command
 def events(
     invocation: Invocation,
+    window: WindowOptions,
     services: options.Services = None,
     count: Annotated[
         int | None,
@@ -28,22 +28,6 @@ def events(
             show_default=False,
         ),
     ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            "--since",
-            metavar="TIME",
-            help="Show only events since then: 90s, 2h, an ISO time.",
-            show_default=False,
-        ),
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(
-            "--until", metavar="TIME", help="Show only events until then: 10m (ago), an ISO time.", show_default=False
-        ),
-    ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing new events until Ctrl-C.")] = False,
 ) -> None:
     """Show who started, stopped and restarted what, when and why: the history of the services.
 
@@ -51,14 +35,11 @@ def events(
     """
     from toombos_cli.supervisor.events import run_events
 
-    if follow and until:
-        raise UsageError("--until has no meaning with --follow", hint="leave one of them out")
+    begin, end = window.moments()
     invocation.say_which_project()
     names = _names(invocation, services)
-    begin = moment_of(since, "--since") if since else None
-    end = moment_of(until, "--until") if until else None
     shown = count if count is not None or begin else _EVENTS
-    if follow:
+    if window.follow:
         _follow(invocation, names, shown)
     invocation.finish(run_events(invocation.project, names, since=begin, until=end, count=shown))
 

@@ -10,7 +10,7 @@ from toombos_cli.base.fixes import here
 from toombos_cli.cli import options
 from toombos_cli.cli.invocation import Invocation, command
 from toombos_cli.cli.known_services import known_services
-from toombos_cli.cli.moments import moment_of
+from toombos_cli.cli.moments import WindowOptions
 from toombos_cli.cli.stdout_reader import sleep_while_read
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _POLL_S = 0.1
 @command
 def logs(
     invocation: Invocation,
+    window: WindowOptions,
     services: options.Services = None,
     lines: Annotated[
         int | None,
@@ -37,7 +38,6 @@ def logs(
             show_default=False,
         ),
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing new lines until Ctrl-C.")] = False,
     errors: Annotated[
         bool, typer.Option("--errors", help="Show only errors and exceptions, each with the lines that continue it.")
     ] = False,
@@ -60,21 +60,9 @@ def logs(
     no_smoke: Annotated[
         bool, typer.Option("--no-smoke", help="Leave out the lines of toombos's own requests, by their request id.")
     ] = False,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            "--since", metavar="TIME", help="Show only lines since then: 90s, 10m, 2h, an ISO time.", show_default=False
-        ),
-    ] = None,
     no_events: Annotated[
         bool, typer.Option("--no-events", help="Leave out what the history says, such as restarts.")
     ] = False,
-    until: Annotated[
-        str | None,
-        typer.Option(
-            "--until", metavar="TIME", help="Show only lines until then: 10m (ago), an ISO time.", show_default=False
-        ),
-    ] = None,
 ) -> None:
     """Show the last log lines of the services, merged by time; rotated archives are included.
 
@@ -93,20 +81,19 @@ def logs(
     shown = names or tuple(
         name for name, service in known.items() if not service.optional or Path(service.log).exists()
     )
-    if follow and until:
-        raise UsageError("--until has no meaning with --follow", hint="leave one of them out")
+    begin, end = window.moments()
     selection = Selection(
         wanted=_wanted(errors=errors, startup=startup, grep=grep),
         unwanted=_unwanted(invocation, exclude or [], no_smoke=no_smoke),
-        since=moment_of(since, "--since") if since else None,
-        until=moment_of(until, "--until") if until else None,
+        since=begin,
+        until=end,
     )
     state = read_state(invocation.project)
     files, strays = service_logs(RunDirectory(invocation.project), {name: known[name] for name in shown}, state)
     notes = tuple(f"{stray}; {here('restart', stray.service)} mends it" for stray in strays)
     count = lines if lines is not None or selection.since else _LINES
     with_events = not (no_events or selection.chooses)
-    if follow:
+    if window.follow:
         for note in notes:
             invocation.stderr.print(f"note: {note}", style="yellow", soft_wrap=True)
         follow_files(invocation, files, selection, count=count, with_events=with_events)
