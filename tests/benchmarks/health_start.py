@@ -1,9 +1,9 @@
 """Time of `toombos health` on a running system, compared with the imports that it needs.
 
 The floor is an interpreter that imports typer, httpx (without its own command line), psutil and rich's console and
-table, plus the slowest probe of the same run. Also measures `status` against its imports, `--help` and `--version`
-against typer with rich's console, and the time of the smoke test. Starts and stops its own dry-run system on free
-ports.
+table, plus the slowest probe of the same run. A second floor also asks one service through httpx, which imports
+httpcore and h11 for it. Also measures `status` against its imports, `--help` and `--version` against typer with rich's
+console, and the time of the smoke test. Starts and stops its own dry-run system on free ports.
 usage: health_start.py [--runs 15]
 """
 
@@ -23,6 +23,7 @@ from tests.support.ports import free_port
 from tests.support.runner import TOOMBOS
 
 FLOOR = "import sys; sys.modules['httpx._main'] = None; import typer, httpx, psutil, rich.console, rich.table"
+ASK = "; httpx.Client(trust_env=False, verify=False).get('http://127.0.0.1:{port}/health')"
 STATUS = "import typer, psutil, msgspec, rich.console, rich.table"
 TYPER = "import typer, rich.console"
 
@@ -34,10 +35,11 @@ def seconds(argv: tuple[str, ...], project: Path) -> tuple[float, str]:
     return time.perf_counter() - started, done.stdout
 
 
-def measure(project: Path, runs: int) -> None:
+def measure(project: Path, port: int, runs: int) -> None:
     """Alternate the arms, so that a busy machine affects all equally, and print medians and ratios."""
     arms = {
         "floor": (sys.executable, "-c", FLOOR),
+        "asking floor": (sys.executable, "-c", FLOOR + ASK.format(port=port)),
         "typer": (sys.executable, "-c", TYPER),
         "status floor": (sys.executable, "-c", STATUS),
         "health": (*TOOMBOS, "health", "--json"),
@@ -61,6 +63,7 @@ def measure(project: Path, runs: int) -> None:
     probe = statistics.median(probes)
     print({name: f"{value * 1e3:.0f} ms" for name, value in medians.items()}, f"slowest probe {probe * 1e3:.0f} ms")
     print(f"health / (floor + slowest probe): {medians['health'] / (medians['floor'] + probe):.2f}  (at most 1.25)")
+    print(f"health / the floor that asks one service: {medians['health'] / medians['asking floor']:.2f}")
     print(f"status / its imports: {medians['status'] / medians['status floor']:.2f}  (at most 1.3)")
     for name in ("help", "version"):
         print(f"{name} / typer: {medians[name] / medians['typer']:.2f}")
@@ -80,7 +83,7 @@ def main() -> None:
         (project / "toombos.toml").write_text(f'extends = "toombos"\n{tables}')
         subprocess.run((*TOOMBOS, "start", "--dry-run"), cwd=project, stdout=subprocess.DEVNULL, check=True)
         try:
-            measure(project, runs)
+            measure(project, ports["crm"], runs)
         finally:
             subprocess.run((*TOOMBOS, "stop"), cwd=project, stdout=subprocess.DEVNULL, check=False)
 
