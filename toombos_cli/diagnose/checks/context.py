@@ -84,7 +84,9 @@ def waited_for_the_database(facts: Facts, found: ServiceFacts, finding: Finding)
         "db.perm": any(one.permission for one in databases),
         "db.ping": any(one.ping for one in databases),
     }
-    return replace(finding, explained_by=next((check for check, is_wrong in wrong.items() if is_wrong), ""))
+    return replace(
+        finding, explained_by=next((check for check, is_wrong in wrong.items() if is_wrong), finding.explained_by)
+    )
 
 
 def after_a_change(facts: Facts, finding: Finding) -> Finding:

@@ -8,9 +8,12 @@ from pathlib import PurePath
 from string import Formatter
 
 from toombos_cli.base.fixes import Fix, advice, command, shell, toombos
+from toombos_cli.diagnose.checks.code_places import place_of
 from toombos_cli.diagnose.checks.log_evidence import Told
+from toombos_cli.diagnose.checks.port_holders import port_holder
 from toombos_cli.diagnose.facts.interpreters import is_interpreter
 from toombos_cli.diagnose.facts.source import Facts
+from toombos_cli.manifest.tables.known import LineKind
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.commands import logs
 
@@ -21,6 +24,8 @@ def cause_of(facts: Facts, one: Told) -> str:
     """Return the cause as text."""
     if one.known is None:
         return "the service reported an error that toombos does not know"
+    if one.kind is LineKind.PORT and (holder := port_holder(facts, one)):
+        return holder.cause
     return _filled(one.known.cause, _values(facts, one))
 
 
@@ -29,7 +34,11 @@ def fix_of(facts: Facts, one: Told, *, begin: Fix | None) -> Fix:
     then = f"; then: {begin}" if begin else ""
     show = logs(facts.manifest, one.logged_by, "--errors")
     if one.known is None:
-        return advice(f"mend what it says (all of it: {show}){then}") if begin else show
+        place = place_of(facts, one)
+        what = f"correct {place[0]}, as it says" if place else "mend what it says"
+        return advice(f"{what} (all of it: {show}){then}") if begin else show
+    if one.kind is LineKind.PORT and (holder := port_holder(facts, one)):
+        return advice(f"{holder.advice_for(one.logged_by)}{then}")
     argv = _argv(facts, one)
     if argv:
         fix = toombos(facts.manifest.project, *argv[1:]) if argv[0] == "toombos" else command(*argv)
@@ -63,7 +72,9 @@ def _is_harmless(value: str, service: Service, project: PurePath) -> bool:
 
 def _values(facts: Facts, one: Told) -> dict[str, str]:
     service = facts.manifest.services[one.service]
+    place = place_of(facts, one)
     return {
+        "place": place[0] if place else "the line that the log names",
         "service": one.service,
         "python": _interpreter(service),
         "cwd": str(service.cwd),

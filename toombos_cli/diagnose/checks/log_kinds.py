@@ -9,6 +9,7 @@ from functools import partial
 from itertools import pairwise
 
 from toombos_cli.base.findings import WRONG, Check, Evidence, Finding, ok, skip, warn
+from toombos_cli.diagnose.checks.code_places import place_of
 from toombos_cli.diagnose.checks.context import at, start
 from toombos_cli.diagnose.checks.known_fixes import cause_of, fix_of
 from toombos_cli.diagnose.checks.log_evidence import DATED, Told, cause_id, ended, is_over, message, own_cause, told
@@ -31,22 +32,37 @@ def _find(kind: LineKind | None, facts: Facts) -> Iterator[Finding]:
         yield from (
             skip(f"known lines of another package cannot be used: {problem}") for problem in of_other_packages()[1]
         )
+    of_kind = {name: [one for one in told(facts, name) if one.kind is kind] for name in facts.get(LOGS)}
+    of_themselves = {name: [one for one in lines if one.service == name] for name, lines in of_kind.items()}
     named: set[str] = set()
-    for name in facts.get(LOGS):
-        lines = [one for one in told(facts, name) if one.kind is kind]
-        for service in dict.fromkeys(one.service for one in lines):
+    for name, lines in of_themselves.items():  # first: what others say of a service follows from what it says itself
+        for finding in _about(facts, name, lines) if lines else ():
+            yield _told_once(
+                replace(finding, explained_by=finding.explained_by or _by_client(facts, lines)), kind, named
+            )
+    for name, lines in of_kind.items():
+        for service in dict.fromkeys(one.service for one in lines if one.service != name):
             for finding in _about(facts, name, [one for one in lines if one.service == service]):
-                yield _told_once(finding, kind, named) if service != name else finding
+                yield _told_once(finding, kind, named)
 
 
 def _told_once(finding: Finding, kind: LineKind | None, named: set[str]) -> Finding:
-    """Return what one service says about another, explained by the first that said the same of it."""
+    """Return what is said about a service, explained by what was said before about the same one."""
     if finding.verdict not in WRONG or finding.explained_by:
         return finding
     if finding.service in named:
         return replace(finding, explained_by=f"log.{kind or 'errors'}:{finding.service}")
     named.add(finding.service)
     return finding
+
+
+def _by_client(facts: Facts, lines: list[Told]) -> str:
+    """Return the finding about a client of the service that blames itself for what the service logged last, or ""."""
+    newest = lines[-1]
+    clients = (name for name, found in facts.manifest.services.items() if newest.logged_by in found.depends_on)
+    said = (one for name in clients if name in facts.get(LOGS) for one in told(facts, name))
+    same = (one for one in said if one.known and one.known is newest.known and one.service == one.logged_by)
+    return next((cause_id(one) for one in same if not is_over(facts, one)), "")
 
 
 def _about(facts: Facts, name: str, lines: list[Told]) -> Iterator[Finding]:
@@ -67,7 +83,7 @@ def _about(facts: Facts, name: str, lines: list[Told]) -> Iterator[Finding]:
         yield warn(
             f"{name} {'is not running: it ' if has_ended else ''}logged {_often(facts, name, entries, times)}: "
             f"{message(chosen.entry)}",
-            *map(at, _block(facts, chosen) if has_ended else entries[-_SHOWN:]),
+            *map(at, _shown(facts, chosen) if has_ended else entries[-_SHOWN:]),
             *([Evidence(source=chosen.known.link)] if chosen.known and chosen.known.link else []),
             service=chosen.service,
             cause=cause_of(facts, chosen),
@@ -88,6 +104,12 @@ def _block(facts: Facts, one: Told) -> list[LogEntry]:
         return [one.entry]
     first, *_ = entries_of([entry.text for entry in last[at_line:]])
     return list(last[at_line : at_line + min(len(first), _BLOCK)])
+
+
+def _shown(facts: Facts, one: Told) -> list[LogEntry]:
+    """Return the line with those that continue it, after the one that names the place in the project's own files."""
+    block, place = _block(facts, one), place_of(facts, one)
+    return block if place is None or place[1] in block else [place[1], *block]
 
 
 def _often(facts: Facts, name: str, found: list[LogEntry], times: int) -> str:

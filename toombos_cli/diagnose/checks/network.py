@@ -7,9 +7,10 @@ from toombos_cli.base.fixes import Fix, advice, toombos
 from toombos_cli.base.name_lookup import is_only_local
 from toombos_cli.diagnose.checks.context import wanted
 from toombos_cli.diagnose.checks.log_evidence import in_its_log
+from toombos_cli.diagnose.facts.machine import MACHINE
 from toombos_cli.diagnose.facts.network import NETWORK
 from toombos_cli.diagnose.facts.probes import PROBES, Probe
-from toombos_cli.diagnose.facts.source import Facts
+from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.probes import Reason
 from toombos_cli.project.commands import logs
@@ -101,18 +102,35 @@ def timeout(facts: Facts) -> Iterator[Finding]:
         if probe.reason == Reason.TIMEOUT:
             holder = system.services[name].holder
             who = (Evidence(source=holder.address, text=f"listened on by {holder}"),) if holder else ()
-            ours = bool(system.services[name].pid)
+            cause, fix = _why_silent(facts, name)
             yield fail(
                 f"{name} does not answer: {probe.detail}",
                 Evidence(source=probe.url, text=probe.reason),
                 *who,
                 service=name,
-                cause="it is blocked or overloaded" if ours else "the process that listens there does not respond",
-                fix=toombos(facts.manifest.project, "restart", name)
-                if ours
-                else advice(f"look at {holder}" if holder else "look for a packet filter that drops the packets"),
+                cause=cause,
+                fix=fix,
                 explained_by=in_its_log(facts, name),
             )
+
+
+def _why_silent(facts: Facts, name: str) -> tuple[str, Fix]:
+    """Return why a service that accepts connections does not answer, and what helps."""
+    found, restart = facts.get(SYSTEM).services[name], toombos(facts.manifest.project, "restart", name)
+    if not found.pid:
+        look = f"look at {found.holder}" if found.holder else "look for a packet filter that drops the packets"
+        return "the process that listens there does not respond", advice(look)
+    where = toombos(facts.manifest.project, "diagnose", "--profile", name)
+    try:
+        percent = facts.get(MACHINE).service_cpu_percent.get(name, 0.0)
+    except FactUnavailableError:
+        percent = 0.0
+    if percent < 100 * facts.manifest.monitoring.thresholds.cpu_ratio:
+        return f"it is blocked or overloaded: {where} shows the stacks of a Python service", restart
+    return (
+        f"its process is busy ({percent:.0f} % of a core), so that it does not get to its requests",
+        advice(f"see where, if it is Python: {where}; {restart} ends it"),
+    )
 
 
 def tcp(facts: Facts) -> Iterator[Finding]:

@@ -44,7 +44,7 @@ def _short(place: UsedPlace, at: Evidence, left: str, look: str) -> Finding:
         f"the file system of {place.path} ({place.used_for}) is nearly full: {left}",
         at,
         cause="nothing can be written there soon",
-        fix=advice(f"see what uses it: {look} {quoted(place.mount)} | sort -h | tail"),
+        fix=advice(f"free space there; what uses it: {look} {quoted(place.mount)} | sort -h | tail"),
     )
 
 

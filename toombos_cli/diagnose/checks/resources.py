@@ -75,6 +75,7 @@ def cpu(facts: Facts) -> Iterator[Finding]:
                 service=name,
                 cause="it is under load, or in a loop: its stack shows which",
                 fix=toombos(facts.manifest.project, "diagnose", "--profile", name),
+                explained_by=f"net.timeout:{name}",
             )
     yield ok(f"the machine's {found.cores} cores are {found.cpu_ratio:.0%} busy")
 

@@ -18,6 +18,7 @@ from toombos_cli.diagnose.facts.redis import REDIS
 from toombos_cli.diagnose.facts.source import Fact
 from toombos_cli.diagnose.facts.stacks import STACKS
 from toombos_cli.diagnose.facts.system import SYSTEM
+from toombos_cli.diagnose.facts.taken_ports import TAKEN_PORTS
 
 FACTS: tuple[Fact[Any], ...] = (
     PROBES,
@@ -35,6 +36,7 @@ FACTS: tuple[Fact[Any], ...] = (
     ACCESS,
     MONITORING,
     STACKS,
+    TAKEN_PORTS,
 )
 """The facts in a bundle. SETTINGS is not among them, because it contains the secrets."""
 

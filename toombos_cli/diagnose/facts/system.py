@@ -248,10 +248,10 @@ def _service(
         last_lines=entry.last_lines if entry else (),
         rss_bytes=sum(table[pid].rss_bytes for pid in pids),
         cpu_percent=entry.cpu_percent if entry else None,
-        holder=_holder(first, table, with_neighbour=first.pid not in pids) if first else None,
+        holder=listener_facts(first, table, with_neighbour=first.pid not in pids) if first else None,
         ours=first is not None and first.pid in pids,
         poses=first is not None and first.pid not in pids and carries_tag(first.pid, project, service.name),
-        listens_at=tuple(_holder(x, table) for x in own),
+        listens_at=tuple(listener_facts(x, table) for x in own),
         wants_dry_run=bool(entry and entry.wants_dry_run),
         says_dry_run=entry.says_dry_run if entry else None,
         by_hand=None if pids or service.is_task else _started_by_hand(service, tags, table, listeners),
@@ -274,7 +274,8 @@ def _own_pids(
     return {pid for pid in pids if pid in table and not table[pid].zombie}
 
 
-def _holder(listener: processes.Listener, table: Table, *, with_neighbour: bool = False) -> ListenerFacts:
+def listener_facts(listener: processes.Listener, table: Table, *, with_neighbour: bool = False) -> ListenerFacts:
+    """Return the socket with its process, and with the service of another project that it belongs to if asked for."""
     row = table.get(listener.pid) if listener.pid else None
     return ListenerFacts(
         host=listener.host,

@@ -30,7 +30,7 @@ class LineKind(StrEnum):
     TIMEOUT = "timeout"
 
 
-GIVEN = frozenset({"service", "python", "cwd", "host", "port", "project", "culprit"})
+GIVEN = frozenset({"service", "python", "cwd", "host", "port", "project", "culprit", "place"})
 """The names that texts may use besides the groups of the pattern, unless the pattern has a group of that name."""
 _FEWEST_CHARACTERS = 4
 ID_PATTERN = r"[a-z0-9][a-z0-9_-]*(?:\.[a-z0-9][a-z0-9_-]*)*"
@@ -42,7 +42,7 @@ class KnownLine(Table, frozen=True):
     """A log line with a known cause, as a regular expression that is searched in each line.
 
     The texts may contain the pattern's named groups in braces, and `{service}`, `{python}`, `{cwd}`, `{host}`,
-    `{port}`, `{project}` and `{culprit}`.
+    `{port}`, `{project}`, `{culprit}` and `{place}`, the line of a file of the project that the error names.
     """
 
     id: str
