@@ -18,11 +18,16 @@ _WRONG = frozenset({"ERROR", "ERR", "CRITICAL", "CRIT", "FATAL", "PANIC", "ALERT
 _WRONG_NUMBER = 50
 """The numeric level of an error in bunyan and pino; fatal is 60."""
 _ERROR = re.compile(
-    r"\b(ERROR|CRITICAL|FATAL)\b|\bERR[!\]]|\bTraceback \(most recent|\b\w*(Exception|Error)\b:"
+    r"(?<![\w/-])(ERROR|CRITICAL|FATAL)\b(?!-\w)|\bERR[!\]]|\bTraceback \(most recent|\b\w*(Exception|Error)\b:"
     r"|^[\w.]+(Exception|Error)$|^(?i:(fatal )?error|fatal|critical|panic):|panicked at |^Segmentation fault"
     r"|\b(?i:level|lvl|severity)=\"?(?i:error|err|critical|crit|fatal|panic|alert|emerg)\b"
     r"|\[(error|crit|alert|emerg)\]|\b(Uncaught|Unhandled) (exception|error|rejection)",
 )
+_LEVEL = re.compile(
+    r"(?<![\w/-])(?:(?P<harmless>TRACE|DEBUG|INFO|NOTICE)|ERROR|CRITICAL|FATAL)\b(?!-\w)"
+    r"|\b(?i:level|lvl|severity)=\"?(?i:(?P<named>trace|debug|info|notice)|error|err|critical|crit|fatal|panic)\b"
+)
+"""The first of these words in a line is its level; later ones are in its message."""
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]"  # colours, cursor
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # titles, links
@@ -82,7 +87,12 @@ def _erased(line: str) -> str:
 def is_error(line: str) -> bool:
     """Return whether the line reports an error, by its JSON level or the words of loggers and tracebacks."""
     level = level_of(entry_of(line))
-    return level in _WRONG if level is not None else bool(_ERROR.search(line))
+    if level is not None:
+        return level in _WRONG
+    if _ERROR.search(line) is None:
+        return False
+    first = _LEVEL.search(line)
+    return first is None or not (first["harmless"] or first["named"])
 
 
 def entry_of(line: str) -> dict[str, Any] | None:

@@ -116,6 +116,13 @@ ERRORS = {
     "Java": ("java.lang.NullPointerException", True),
     "node": ("Uncaught exception", True),
     "an option": ("serve --on-error=ignore, 0 errors, no error", False),
+    "a word made of a level": ("app: ERROR-free since 2026-01-31", False),
+    "an information about an error": ("2026-01-31 10:00:00 INFO app: the last ERROR was fixed", False),
+    "an exception that was handled": ("DEBUG:root:ValueError: no number, 0 is taken", False),
+    "logfmt whose message begins as an error": ('level=info msg="error: none"', False),
+    "an error that quotes an information": ('ERROR app: unknown answer "INFO ready"', True),
+    "celery": ("[2026-01-31 14:42:57,016: ERROR/MainProcess] Task bill raised", True),
+    "a request for a page of that name": ('"GET /ERROR HTTP/1.1" 200', False),
     "a path": ("GET /api/errors/12 200", False),
     "a harmless line": ("INFO: errors were none", False),
 }
