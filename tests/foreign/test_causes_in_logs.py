@@ -13,7 +13,7 @@ from tests.support.databases import postgres_cluster, redis_server
 from tests.support.foreign import ForeignSystem
 from tests.support.manifests import toml
 from tests.support.programs import needs
-from tests.support.runner import clean_environment, data_of
+from tests.support.runner import clean_environment
 
 WORKER = {"scheme": "none", "restart": {"policy": "never"}}
 
@@ -23,8 +23,7 @@ class Broken(ForeignSystem):
 
     def roots(self) -> dict[str, Any]:
         """Return the roots of a diagnosis by service."""
-        found = data_of(self("diagnose", "--json"))["findings"]
-        return {f["service"]: f for f in found if f["verdict"] == "fail" and not f["explained_by"]}
+        return {f["service"]: f for f in self.wrong() if f["verdict"] == "fail" and not f["explained_by"]}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +62,9 @@ ROOTS: dict[str, tuple[str, str, str, str]] = {
         "db", "log.known", "has invalid permissions", "chmod 0700 "
     ),
     "the snapshot of Redis is damaged": ("cache", "log.db", "Wrong signature", "restore it from a backup"),
-    "a package of Node is missing": ("web", "log.missing_module", "Cannot find module 'lodash'", "install lodash"),
+    "a package of Node is missing": (
+        "web", "log.missing_module", "Cannot find module 'lodash'", "npm install --prefix "
+    ),
     "a package of Python is missing": ("pay", "log.missing_module", "'stripe'", "-m pip install stripe"),
     "a line that the manifest describes": ("shop", "log.known", "flux a7 is low", "turn unit a7 off"),
     "a line that nobody knows": ("old", "log.errors", "the core is cold", "mend what it says"),

@@ -66,16 +66,21 @@ class ForeignSystem:
         """Return the steps of `toombos smoke --json` by name."""
         return {step["name"]: step for step in data_of(self("smoke", *args, "--json"))["steps"]}
 
-    def alarms(self) -> list[str]:
-        """Return what `toombos diagnose` calls wrong, one line a finding.
+    def wrong(self) -> list[Keys]:
+        """Return what `toombos diagnose` calls wrong; if the machine was too busy to judge, diagnose again.
 
-        How busy the machine is says nothing about the system; if it was too busy to judge, diagnose again.
+        How busy the machine is says nothing about the system.
         """
         for _ in range(5):
             findings = data_of(self("diagnose", "--json"))["findings"]
             wrong = [f for f in findings if f["verdict"] in ("fail", "warn", "error") and f["id"] != "res.load"]
             if not any("no result within" in f["reason"] for f in wrong):
                 break
+        return wrong
+
+    def alarms(self) -> list[str]:
+        """Return what is wrong, one line a finding."""
+        wrong = self.wrong()
         return [f"{f['verdict']} {f['id']} {f['service']}: {f['reason']}" for f in wrong]
 
     def pid(self, name: str) -> int:

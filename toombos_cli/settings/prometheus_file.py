@@ -34,7 +34,8 @@ def read_prometheus_file(manifest: Manifest) -> PrometheusFile | None:
     for number, line in enumerate(text.splitlines(), start=1):
         if re.match(r" *\t", line):
             return PrometheusFile(path=path, problem="is indented with a tab, which YAML rejects", problem_line=number)
-    if not re.search(r"(?m)^[\s{]*[\"']?scrape_configs[\"']?\s*:", text):
+    is_used = any(service.metrics for service in manifest.services.values())
+    if is_used and not re.search(r"(?m)^[\s{]*[\"']?scrape_config(?:s|_files)[\"']?\s*:", text):
         return PrometheusFile(path=path, problem="has no scrape_configs: nothing is measured")
     content = "\n".join(line.partition(" #")[0] for line in text.splitlines() if not line.lstrip().startswith("#"))
     targets = frozenset((host.strip("[]"), int(port)) for host, port in _TARGET.findall(content))

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from tests.support.foreign import ForeignSystem
-from tests.support.runner import data_of
 
 SERVER = """
 import socketserver, sys, threading, time
@@ -64,9 +63,7 @@ def told(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[list[
     add(system, "db", "postgres", SERVER, server, scheme="tcp")
     try:
         system("start")
-        findings = data_of(system("diagnose", "--json"))["findings"]
-        wrong = [f for f in findings if f["verdict"] in ("fail", "warn") and f["id"] != "res.load"]
-        yield [f for f in wrong if not f["explained_by"]], expected
+        yield [f for f in system.wrong() if not f["explained_by"]], expected
     finally:
         system("stop")
 
@@ -98,6 +95,24 @@ BLOCKS = {
     ),
 }  # fmt: skip
 
+ENDS: dict[str, tuple[list[str], dict[str, Any], str]] = {
+    "a value of a variable that the message quotes": (
+        [sys.executable, "-c", "import os; int(os.environ['WORKERS'])"],
+        {"env": {"WORKERS": "eighty"}}, "correct WORKERS",
+    ),
+    "a module that a variable names": (
+        [sys.executable, "-c", "import os; __import__(os.environ['SETTINGS'])"],
+        {"env": {"SETTINGS": "shopsetings"}}, "correct SETTINGS",
+    ),
+    "a crash": (["sh", "-c", "kill -SEGV $$"], {}, "PYTHONFAULTHANDLER=1"),
+    "a program that ends in order instead of serving": (["true"], {"scheme": "http"}, "in the foreground"),
+    "a line of the configuration of Redis": (
+        ["sh", "-c", "echo '*** FATAL CONFIG FILE ERROR (Redis 7.0.15) ***' >&2; "
+         "echo \">>> 'dir \\\"/nowhere\\\"'\" >&2; echo 'No such file or directory' >&2; exit 1"],
+        {}, 'correct dir "/nowhere"',
+    ),
+}  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
@@ -107,6 +122,8 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
         (system.project / f"block{number}").write_text(block.format(cwd=system.project) + "\n")
         command = ["sh", "-c", f"cat block{number} >&2; exit 1"]
         system.add(f"s{number}", command, scheme="none", restart={"policy": "never"})
+    for number, (command, keys, _) in enumerate(ENDS.values()):
+        system.add(f"e{number}", command, **{"scheme": "none", "restart": {"policy": "never"}} | keys)
     add(system, "db", "postgres", SERVER, "ready", scheme="tcp")
     port = system.services["db"]["port"]
     second = f"import socket; socket.create_server(('127.0.0.1', {port}))"
@@ -114,8 +131,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
     try:
         for name in ("db", *system.services):
             system("start", name)
-        findings = data_of(system("diagnose", "--json"))["findings"]
-        yield {f["service"]: f for f in findings if f["verdict"] == "fail" and not f["explained_by"]}
+        yield {f["service"]: f for f in system.wrong() if f["verdict"] == "fail" and not f["explained_by"]}
     finally:
         system("stop")
 
@@ -124,6 +140,12 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
 def test_the_fix_names_the_line_of_the_project_that_failed(row: str, broken: dict[str, Any]) -> None:
     root = broken[f"s{list(BLOCKS).index(row)}"]
     assert BLOCKS[row][2] in root["fix"]["advice"], root
+
+
+@pytest.mark.parametrize("row", ENDS)
+def test_the_fix_follows_from_how_it_ended(row: str, broken: dict[str, Any]) -> None:
+    root = broken[f"e{list(ENDS).index(row)}"]
+    assert ENDS[row][2] in root["fix"]["advice"], root
 
 
 def test_a_port_that_another_service_has_is_told_with_both(broken: dict[str, Any]) -> None:

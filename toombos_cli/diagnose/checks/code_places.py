@@ -8,7 +8,9 @@ from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
 from toombos_cli.diagnose.facts.source import Facts
 
 _NEAR = 15
-_PLACE = re.compile(r"""(?P<path>[\w./@+-]+)["']?(?::|,? (?:on |at )?line )(?P<line>\d+)""")
+_PLACE = re.compile(
+    r"""(?P<path>[\w./@+-]*/[\w.@+-]+):(?P<line>\d+)|(?P<named>[\w./@+-]+)["']?,? (?:on |at )?line (?P<at>\d+)"""
+)
 """A line of a file, as compilers, parsers and tracebacks name it: `FILE:N`, `"FILE", line N`, `FILE on line N`."""
 _FRAME = re.compile(r"""\s*(?:File "|at |-->|(?:file://)?/\S+:\d+)""")
 """A line that names a place in a traceback or stack, or the place above the source that Node quotes."""
@@ -45,8 +47,8 @@ def _around(facts: Facts, one: Told) -> list[LogEntry]:
 def _named(facts: Facts, one: Told, text: str) -> str:
     service = facts.manifest.services[one.logged_by]
     for found in _PLACE.finditer(text):
-        path = PurePath(service.cwd, found["path"])
+        path = PurePath(service.cwd, found["path"] or found["named"])
         is_own = any(path.is_relative_to(place) for place in (facts.manifest.project, service.cwd))
         if is_own and path.suffix and not {"site-packages", "node_modules"} & set(path.parts):
-            return f"{path} line {found['line']}"
+            return f"{path} line {found['line'] or found['at']}"
     return ""

@@ -8,15 +8,20 @@ from pathlib import PurePath
 from string import Formatter
 
 from toombos_cli.base.fixes import Fix, advice, command, shell, toombos
+from toombos_cli.base.redaction import is_secret_name
 from toombos_cli.diagnose.checks.code_places import place_of
 from toombos_cli.diagnose.checks.log_evidence import Told
 from toombos_cli.diagnose.checks.port_holders import port_holder
+from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.interpreters import is_interpreter
-from toombos_cli.diagnose.facts.source import Facts
+from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.manifest.tables.known import LineKind
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.commands import logs
+from toombos_cli.settings.values import Origin, effective_values
 
+_QUOTED = re.compile(r"""'([^']+)'|"([^"]+)"|`([^`]+)`""")
+_SHORTEST_VALUE = 3
 _WORD = re.compile(r"[\w@%+=:,./][\w@%+=:,./-]*")
 
 
@@ -34,11 +39,17 @@ def fix_of(facts: Facts, one: Told, *, begin: Fix | None) -> Fix:
     then = f"; then: {begin}" if begin else ""
     show = logs(facts.manifest, one.logged_by, "--errors")
     if one.known is None:
-        place = place_of(facts, one)
+        place, names = place_of(facts, one), _variables_with_the_value(facts, one)
+        if names:
+            return advice(f"correct {names}, which has this value{then}")
         what = f"correct {place[0]}, as it says" if place else "mend what it says"
         return advice(f"{what} (all of it: {show}){then}") if begin else show
     if one.kind is LineKind.PORT and (holder := port_holder(facts, one)):
         return advice(f"{holder.advice_for(one.logged_by)}{then}")
+    if names := _variables_with_the_value(facts, one):
+        is_missing = one.kind is LineKind.MISSING_MODULE
+        otherwise = "" if is_missing else f", or {_filled(one.known.advice, _values(facts, one))}"
+        return advice(f"correct {names}, which has this value{otherwise}{then}")
     argv = _argv(facts, one)
     if argv:
         fix = toombos(facts.manifest.project, *argv[1:]) if argv[0] == "toombos" else command(*argv)
@@ -82,8 +93,34 @@ def _values(facts: Facts, one: Told) -> dict[str, str]:
         "port": str(service.port or "PORT"),
         "project": str(facts.manifest.project),
         "culprit": one.culprit,
-        **dict(one.values),
+        **{name: _absolute(name, value, service) for name, value in one.values},
     }
+
+
+def _absolute(name: str, value: str, service: Service) -> str:
+    """Return a path of a log line as it is for a shell anywhere: the service names it from its directory."""
+    return str(PurePath(service.cwd, value)) if name == "path" and value else value
+
+
+def _variables_with_the_value(facts: Facts, one: Told) -> str:
+    """Return the variables of the service, not secret, whose value the line quotes, joined by "or"; "" for none."""
+    try:
+        settings = facts.get(SETTINGS)
+    except FactUnavailableError:
+        return ""
+    quoted = {text for found in _QUOTED.findall(one.entry.text) for text in found if len(text) >= _SHORTEST_VALUE}
+    service = facts.manifest.services[one.logged_by]
+    values = effective_values(facts.manifest, service, settings.env_files, mode=settings.mode, environ=settings.environ)
+    documented = facts.manifest.environment
+    own = (Origin.SERVICE, Origin.MANIFEST, Origin.ENV_FILE)
+    return " or ".join(
+        name
+        for name, value in values.items()
+        if value.origin in own
+        and value.value in quoted
+        and not is_secret_name(name)
+        and not (name in documented and documented[name].secret)
+    )
 
 
 def _interpreter(service: Service) -> str:

@@ -102,8 +102,11 @@ def _block(facts: Facts, one: Told) -> list[LogEntry]:
     at_line = next((i for i, entry in enumerate(last) if entry.offset == one.entry.offset), None)
     if at_line is None:
         return [one.entry]
-    first, *_ = entries_of([entry.text for entry in last[at_line:]])
-    return list(last[at_line : at_line + min(len(first), _BLOCK)])
+    rest = last[at_line:]
+    if len(rest) <= _BLOCK:  # its last words
+        return list(rest)
+    first, *_ = entries_of([entry.text for entry in rest])
+    return list(rest[: min(len(first), _BLOCK)])
 
 
 def _shown(facts: Facts, one: Told) -> list[LogEntry]:

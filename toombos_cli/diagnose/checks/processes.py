@@ -25,6 +25,7 @@ from toombos_cli.project.commands import logs, wake
 from toombos_cli.project.state import EventReason, FailureKind, Phase
 
 _GROUP = "process"
+_OF_A_CRASH = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT")
 _SHOWN = 3
 
 
@@ -90,7 +91,7 @@ def crash_loop(facts: Facts) -> Iterator[Finding]:
                 service=name,
                 cause="it exits soon after each start, so another start alone does not help",
                 fix=advice(
-                    f"find out why: {logs(facts.manifest, name)}; "
+                    f"{_crashed(found) or f'find out why: {logs(facts.manifest, name)}'}; "
                     f"then: {toombos(facts.manifest.project, 'restart', name)}"
                 ),
                 explained_by=in_its_log(facts, name),
@@ -199,16 +200,30 @@ def _way_back(facts: Facts, found: ServiceFacts, begin: Fix) -> Fix:
         FailureKind.BACKGROUND: f"let it stay in the foreground: in command of {table}, remove the option that makes "
         f"it a daemon, or add its opposite, {opposite}",
         FailureKind.LIMIT: f"raise its limit in {table}, or let it use less",
+        FailureKind.LOG: f"let its log be written, or name another file as log in {table}",
         FailureKind.ADDRESS: f"set in {table} where it listens, as its cause says, or let it listen there",
         FailureKind.TIMEOUT: f"find out why: {show}; or set a longer startup_timeout_s in {table}",
     }
-    way = ways.get(found.failure_kind) if found.failure_kind else None
+    way = (ways.get(found.failure_kind) if found.failure_kind else None) or _crashed(found)
     if way is None and _failed(found):
         way = f"find out why: {show}"
-    hint = facts.manifest.services[found.name].task_hint(found.last_end.exit_code if found.last_end else None)
+    code = found.last_end.exit_code if found.last_end else None
+    hint = facts.manifest.services[found.name].task_hint(code)
+    if way is None and code == 0 and not hint:
+        way = f"correct command in {table}: it has to serve in the foreground until it is stopped"
     if way is None and hint:
         way = f"{hint} of toombos.toml; otherwise find out why it ended: {show}"
     return advice(f"{way}; then: {begin}") if way else begin
+
+
+def _crashed(found: ServiceFacts) -> str:
+    """Return where to look if the program ended by a signal of a crash, or ""."""
+    if found.last_end is None or found.last_end.signal not in _OF_A_CRASH:
+        return ""
+    return (
+        f"a library or extension of {found.name} crashed: see the core dump (coredumpctl gdb), or for Python the lines "
+        f"that PYTHONFAULTHANDLER=1 in env of [services.{found.name}] makes it print"
+    )
 
 
 def _failed(found: ServiceFacts) -> bool:
