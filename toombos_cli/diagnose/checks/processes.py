@@ -204,7 +204,7 @@ def _way_back(facts: Facts, found: ServiceFacts, begin: Fix) -> Fix:
         FailureKind.ADDRESS: f"set in {table} where it listens, as its cause says, or let it listen there",
         FailureKind.TIMEOUT: f"find out why: {show}; or set a longer startup_timeout_s in {table}",
     }
-    way = (ways.get(found.failure_kind) if found.failure_kind else None) or _crashed(found)
+    way = (ways.get(found.failure_kind) if found.failure_kind else None) or _crashed(found) or None
     if way is None and _failed(found):
         way = f"find out why: {show}"
     code = found.last_end.exit_code if found.last_end else None
