@@ -137,6 +137,16 @@ def decode_untrusted_yaml(content: str) -> YamlDocument:
         raise UntrustedError(str(error).partition("\n")[0]) from None
 
 
+def decode_packed(content: bytes, kind: type[T]) -> T:
+    """Return the MessagePack value, of this type. Raise UntrustedError."""
+    try:
+        return msgspec.msgpack.decode(content, type=kind)
+    except RecursionError:
+        raise UntrustedError("it is nested too deeply") from None
+    except ValueError as error:
+        raise UntrustedError(_reason(error)) from None
+
+
 def _decode_as_python(content: bytes | str) -> Any:
     import json
 

@@ -1,24 +1,22 @@
 """Run one load test from start to end: the entry point of the feature."""
 
-import resource
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from toombos_cli.base.errors import OperationError, ToombosError
+from toombos_cli.base.errors import ToombosError
 from toombos_cli.load.baseline import baseline_run, compare, read_baseline, save_run
 from toombos_cli.load.build_report import build_report, count_requests, server_uses
+from toombos_cli.load.engine.file_limit import raise_file_limit
 from toombos_cli.load.engine.fleet import run_plan
 from toombos_cli.load.engine.recorder import EngineResult
-from toombos_cli.load.locust import LIMITS as LOCUST_LIMITS
 from toombos_cli.load.locust import LocustFleet, check_locust, run_locust
+from toombos_cli.load.locust_workers import host_note
 from toombos_cli.load.observer import LoadObserver, Snapshot
 from toombos_cli.load.plan import LoadPlan
 from toombos_cli.load.report import LoadReport
 from toombos_cli.load.server_use import ServerWatch, Watched
 from toombos_cli.load.slo import LoadCriteria, check_objectives, is_lost, judge_all
-
-_OTHER_FILES = 64  # open files of a process besides its connections
 
 
 def run_load(
@@ -31,14 +29,14 @@ def run_load(
     locust: LocustFleet | None = None,
 ) -> LoadReport:
     """Run the plan and return its report. Raise ToombosError if it cannot start; nothing was sent then."""
-    baseline = read_baseline(criteria.baseline, plan) if criteria.baseline else None
-    if criteria.save_baseline and criteria.save_baseline.exists():
-        read_baseline(criteria.save_baseline, plan)
     if locust is not None:
         check_locust(plan, locust)
         plan = replace(plan, processes=locust.workers)
     else:
-        _raise_file_limit(plan)
+        raise_file_limit(plan)
+    baseline = read_baseline(criteria.baseline, plan) if criteria.baseline else None
+    if criteria.save_baseline and criteria.save_baseline.exists():
+        read_baseline(criteria.save_baseline, plan)
     objectives = criteria.objectives
     check_objectives(
         objectives, requests=(endpoint.name for endpoint in plan.endpoints), servers=(server.name for server in watched)
@@ -47,7 +45,7 @@ def run_load(
         on_snapshot=on_snapshot, is_lost=partial(is_lost, objectives) if criteria.abort_on_fail else None
     )
     with ServerWatch(watched) as watch:
-        outcome = run_plan(plan, observer) if locust is None else run_locust(plan, locust)
+        outcome, hosts = (run_plan(plan, observer), ()) if locust is None else run_locust(plan, locust, observer)
     run, servers = baseline_run(outcome), server_uses(plan, watch.observed, outcome)
     compared = None
     if baseline is not None and criteria.baseline is not None:
@@ -59,7 +57,7 @@ def run_load(
         servers=servers,
         slo=judge_all(objectives, outcome, servers),
         baseline=compared,
-        notes=_notes(plan, outcome) if locust is None else (LOCUST_LIMITS,),
+        notes=(*([host_note(locust.workers, hosts)] if locust else []), *_notes(plan, outcome)),
     )
     ended_early = outcome.interrupted_by or outcome.aborted or outcome.target_lost
     if criteria.save_baseline and report.counts.ok and not ended_early:
@@ -104,19 +102,3 @@ def _note_on_stale_connections(plan: LoadPlan, outcome: EngineResult) -> str | N
         f"the server closed kept-alive connections as requests were sent: {', '.join(parts)}; "
         "--no-keepalive uses a connection for each request"
     )
-
-
-def _raise_file_limit(plan: LoadPlan) -> None:
-    """Raise the soft limit of open files to what the plan needs. Raise OperationError if the hard limit is lower."""
-    share = plan.shares()[0]
-    needed = (share.max_connections if plan.mode == "open" else share.connections) + _OTHER_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        if hard != resource.RLIM_INFINITY and hard < needed:
-            option = "--max-connections" if plan.mode == "open" else "-c"
-            raise OperationError(
-                f"{needed - _OTHER_FILES} connections need {needed} open files, but the limit is {hard}",
-                where=option,
-                hint=f"use {option} {max(1, hard - _OTHER_FILES)}, or raise the hard limit (ulimit -Hn)",
-            )
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

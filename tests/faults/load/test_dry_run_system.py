@@ -1,6 +1,5 @@
 """`toombos load` on the running dry-run system: its counts agree with those of the generator."""
 
-import importlib.util
 import json
 import re
 import urllib.request
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.programs import needs
 from tests.support.runner import Toombos
 from toombos_cli.manifest.reading.loader import load_manifest
 
@@ -40,14 +38,3 @@ def test_the_default_run_agrees_with_the_metric_of_the_generator(toombos: Toombo
     assert [other["name"] for other in behind] == ["crm", "platform"], "what it depends on"
     assert server["cpu_ms_per_request"] > 0
     assert server["rss_max_bytes"] > 20_000_000
-
-
-def test_a_locust_master_and_two_workers_agree_with_the_metric_of_the_generator(toombos: Toombos, generator: str):
-    if importlib.util.find_spec("locust") is None:
-        needs("locust")
-    done = toombos("--json", "load", "-n", "61", "-c", "4", "--locust-workers", "2", timeout_s=120)
-    assert done.returncode == 0, done.stderr
-    data = json.loads(done.stdout)["data"]
-    assert answered(generator) == data["counts"]["ok"] == data["counts"]["scheduled"] == 61
-    assert data["status"] == {"200": 61}
-    assert [server["name"] for server in data["server"]] == ["generator", "crm", "platform"]
