@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.connections import Connections
+from tests.support.hosts import Host
 
 _REDIRECTS = {
     "/old": "/new?from=old",
@@ -117,25 +118,30 @@ class Shop:
 
 
 @contextlib.contextmanager
-def shop(*, closes: bool = False) -> Iterator[Shop]:
-    """Yield a running shop; with `closes` it closes each connection after its response."""
+def shop(*, closes: bool = False, host: Host | None = None) -> Iterator[Shop]:
+    """Yield a running shop, on this host if one is given; with `closes` it closes a connection after its response."""
     found = Shop(closes=closes)
     started = threading.Event()
     stopping: list[Callable[[], object]] = []
+
+    def serve() -> None:
+        if host is not None:
+            host.enter()
+        asyncio.run(run())
 
     async def run() -> None:
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
         stopping.append(lambda: loop.call_soon_threadsafe(stopped.set))
         connections = Connections(found.serve)
-        server = await asyncio.start_server(connections, "127.0.0.1", 0)
+        server = await asyncio.start_server(connections, host.address if host else "127.0.0.1", 0)
         found.port = server.sockets[0].getsockname()[1]
         started.set()
         await stopped.wait()
         server.close()
         await connections.close()
 
-    thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     assert started.wait(10)
     try:

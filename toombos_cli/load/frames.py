@@ -5,6 +5,7 @@ toombos, reads and writes the same.
 """
 
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 import msgspec
@@ -42,3 +43,21 @@ def read_frame(source: BinaryIO) -> Frame | None:
     (length,) = _LENGTH.unpack(head)
     content = source.read(length)
     return decode_packed(content, Frame) if len(content) == length else None
+
+
+class FrameBuffer:
+    """Puts frames together from the pieces in which they arrive."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Yield the frames that are complete with these bytes. Raise UntrustedError."""
+        self._data += data
+        while len(self._data) >= _LENGTH.size:
+            end = _LENGTH.size + _LENGTH.unpack_from(self._data)[0]
+            if len(self._data) < end:
+                return
+            content = bytes(self._data[_LENGTH.size : end])
+            del self._data[:end]
+            yield decode_packed(content, Frame)

@@ -22,7 +22,7 @@ from pathlib import Path
 from toombos_cli.base.addresses import is_loopback
 from toombos_cli.base.errors import OperationError, UsageError
 from toombos_cli.load.engine.recorder import EngineResult
-from toombos_cli.load.frames import packed, read_frame
+from toombos_cli.load.frames import FrameBuffer, packed
 from toombos_cli.load.locust_workers import Workers
 from toombos_cli.load.observer import LoadObserver
 from toombos_cli.load.options import LoadOptions
@@ -32,6 +32,7 @@ _START_S = 60.0
 _REMOTE_START_S = 600.0  # people start remote workers by hand
 _STOP_S = 15.0
 _LOOK_S = 0.2
+_CHUNK = 1 << 20
 _NOT_PASSED_ON = ("locust_",)
 _CONTROL = "TOOMBOS_LOCUST_CONTROL"
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -118,7 +119,7 @@ class _Run:
         self._fleet = fleet
         self._directory = directory
         self._socket, self._theirs = socket.socketpair()
-        self._source = self._socket.makefile("rb")
+        self._frames = FrameBuffer()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.workers = Workers(plan, observer, self._send)
 
@@ -181,12 +182,13 @@ class _Run:
         return plan.warmup_s + plan.planned_s + plan.drain_s + plan.timeout_s + _STOP_S
 
     def _receive(self) -> None:
-        """Wait for a frame for a short time, and take it. Raise OperationError if Locust or a worker has ended."""
+        """Wait for frames for a short time, and take them. Raise OperationError if Locust or a worker has ended."""
         if select.select([self._socket], [], [], _LOOK_S)[0]:
-            frame = read_frame(self._source)
-            if frame is None:
+            data = self._socket.recv(_CHUNK)
+            if not data:
                 raise OperationError(f"Locust ended without a result: {self._last_words('master')}")
-            self.workers.receive(frame)
+            for frame in self._frames.feed(data):
+                self.workers.receive(frame)
             return
         for name, process in self._processes.items():
             if name != "master" and process.poll() is not None:
@@ -213,7 +215,6 @@ class _Run:
 
     def end(self) -> None:
         """End master and workers: the end of its socket ends the master, and that the workers."""
-        self._source.close()
         self._socket.close()
         deadline = time.monotonic() + _STOP_S
         for process in self._processes.values():

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import json
+import os
 import random
 import re
 import signal
@@ -69,8 +70,11 @@ def test_workers_elsewhere_get_the_users_and_their_data(buyers: Path, tmp_path_f
         stack.callback(run.kill)
         worker = [sys.executable, "-m", "locust", "-f", "-", "--worker", "--master-host", master]
         for index in range(2):
-            log = stack.enter_context((elsewhere / f"worker-{index}.log").open("wb"))
-            process = stack.enter_context(subprocess.Popen(worker, cwd=elsewhere, stdout=log, stderr=log))
+            own = elsewhere / f"host-{index}"
+            own.mkdir()
+            log = stack.enter_context((own / "log").open("wb"))
+            environment = {**os.environ, "TMPDIR": str(own)}  # where Locust puts the file that it gets
+            process = stack.enter_context(subprocess.Popen(worker, cwd=own, env=environment, stdout=log, stderr=log))
             stack.callback(process.kill)  # it ends with the master; this is for a failed test
         text, problems = run.communicate(timeout=90)
     assert run.returncode == 0, problems

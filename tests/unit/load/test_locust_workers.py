@@ -13,7 +13,7 @@ from toombos_cli import __version__
 from toombos_cli.base.errors import OperationError, UsageError
 from toombos_cli.load.engine.recorder import Answer, EndpointResult, EngineResult, Latencies
 from toombos_cli.load.engine.timeline import Timeline
-from toombos_cli.load.frames import Frame
+from toombos_cli.load.frames import Frame, FrameBuffer, packed
 from toombos_cli.load.locust import LocustFleet, check_locust
 from toombos_cli.load.locust_workers import Workers
 from toombos_cli.load.observer import LoadObserver, Snapshot
@@ -75,6 +75,15 @@ class Run:
 
 def result(**changes: object) -> bytes:
     return msgspec.msgpack.encode(replace(RESULT, **changes))
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000], ids=["bytes", "pieces", "all at once"])
+def test_frames_arrive_in_any_pieces(size: int):
+    sent = [Frame("a", "ready", b""), Frame("b", "result", b"x" * 50), Frame("", "stop", b"")]
+    data = b"".join(packed(kind, content, worker) for worker, kind, content in sent)
+    buffer = FrameBuffer()
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    assert [frame for piece in pieces for frame in buffer.feed(piece)] == sent
 
 
 def test_the_load_begins_once_every_worker_is_ready():
