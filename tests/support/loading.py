@@ -89,6 +89,9 @@ def report_of(plan: LoadPlan, outcome: EngineResult) -> LoadReport:
     assert sum(point.sent for point in report.series) == counts.scheduled - counts.dropped
     assert sum(point.ok for point in report.series) == counts.ok
     assert sum(point.err for point in report.series) == counts.scheduled - counts.ok - counts.dropped
+    for found in report.endpoints.values() if len(report.endpoints) > 1 else ():
+        assert sum(point.ok for point in found.series) == found.counts.ok
+        assert sum(point.err for point in found.series) == found.counts.scheduled - found.counts.ok
     return report
 
 

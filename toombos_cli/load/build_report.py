@@ -21,6 +21,7 @@ from toombos_cli.load.plan import LoadPlan, LoadRequest
 from toombos_cli.load.report import (
     BaselineResult,
     Counts,
+    EndpointPoint,
     EndpointSummary,
     ErrorGroup,
     LatencyReport,
@@ -138,7 +139,19 @@ def _endpoint(request: LoadRequest, result: EndpointResult, outcome: EngineResul
         status=count_statuses([result]),
         response=_summary(distributions_of([result])["response"]),
         events=result.events,
+        series=_endpoint_series(result),
     )
+
+
+def _endpoint_series(result: EndpointResult) -> tuple[EndpointPoint, ...]:
+    step_s = result.timeline.interval_ns / 1e9
+    points = []
+    for index, interval in enumerate(result.timeline.intervals):
+        p50, p95, p99 = _measured(interval.response, (50, 95, 99))
+        points.append(
+            EndpointPoint(t=round(index * step_s, 3), ok=interval.ok, err=interval.err, p50=p50, p95=p95, p99=p99)
+        )
+    return tuple(points)
 
 
 def _samples(plan: LoadPlan, results: list[EndpointResult]) -> dict[str, str]:
@@ -360,8 +373,4 @@ def _measured(buckets: Buckets, percents: tuple[float, ...]) -> tuple[int | None
 
 def _spectrum(buckets: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
     """Return (lowest value, count) of buckets 1.6 % wide, ascending, for a chart of the distribution."""
-    coarse: Buckets = {}
-    for lowest, count in buckets.items():
-        bucket = histogram.coarse_bucket_of(lowest)
-        coarse[bucket] = coarse.get(bucket, 0) + count
-    return tuple(sorted(coarse.items()))
+    return tuple(sorted(histogram.coarse(buckets).items()))

@@ -208,8 +208,20 @@ class Generator:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointPoint:
+    """One interval of one request of the mix: the requests that ended in it, and their percentiles (µs)."""
+
+    t: float
+    ok: int
+    err: int
+    p50: int | None
+    p95: int | None
+    p99: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSummary:
-    """One request of the mix. `events` counts those of its streams."""
+    """One request of the mix. `events` counts those of its streams. The only request has no series of its own."""
 
     method: str
     path: str
@@ -219,6 +231,7 @@ class EndpointSummary:
     status: dict[str, int]
     response: LatencySummary
     events: int
+    series: tuple[EndpointPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -153,11 +153,11 @@ def _figure(
 
 
 def _value(column: tuple[float, float, Sequence[str]]) -> str:
-    """Return a strip of the plot that shows its lines of text while the pointer is on it."""
+    """Return a strip of the plot that shows its lines of text while the pointer is on it, and once it is clicked."""
     left, width, lines = column
     side = ' class="left"' if left + width / 2 > 0.5 else ""
     text = "<br>".join(map(escape, lines))
-    return f'<i{side} style="left:{_percent(left)};width:{_percent(width)}"><b>{text}</b></i>'
+    return f'<i{side} tabindex="-1" style="left:{_percent(left)};width:{_percent(width)}"><b>{text}</b></i>'
 
 
 def _columns(series: Sequence[Series], x: _Scale, y_label: Label) -> list[tuple[float, float, list[str]]]:

@@ -3,13 +3,14 @@
 import base64
 import json
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from toombos_cli import __version__
 from toombos_cli.base.errors import Problem
 from toombos_cli.load.build_report import this_machine
-from toombos_cli.load.report import LoadReport, ObjectiveKind, Point
+from toombos_cli.load.report import EndpointPoint, LoadReport, ObjectiveKind, Point
 from toombos_cli.render import load_csv
 from toombos_cli.render.charts import THOUSANDS, Level, Points, Series, bar_chart, distribution_chart, line_chart, short
 from toombos_cli.render.envelope import document as envelope
@@ -18,9 +19,13 @@ from toombos_cli.render.presentable import presentable
 from toombos_cli.render.text.load import FIGURES, bounded, figure, plan_text, sentence
 from toombos_cli.render.verdicts import WORDS
 
+AnyPoint = TypeVar("AnyPoint", Point, EndpointPoint)
+
 _GOOD, _BAD = 2, 4
 _DRAWN = (None, "response", "ok")
 """The distributions whose limits belong in a chart of response times; None for what is no latency."""
+_MOST_REQUESTS = 12
+"""The number of requests of a mix that have charts, those that were sent most often."""
 _MOST_RATES = 60
 """The number of points of a rate over time: counts of a few milliseconds jump without meaning."""
 
@@ -49,6 +54,8 @@ def document(report: LoadReport) -> str:
         distribution=_distribution(report),
         timelines=_timelines(report),
         statuses=_statuses(report),
+        of_requests=_of_requests(report),
+        most_requests=_MOST_REQUESTS,
         summaries={
             "Response time": report.latency_us.response,
             **({"… of successes": report.latency_us.ok} if report.counts.http_error else {}),
@@ -92,12 +99,18 @@ def _ms_label(value_us: float) -> str:
     return f"{value_us / 1000:.3g} ms" if value_us < 999_500 else f"{value_us / 1e6:.3g} s"
 
 
-def _limits(report: LoadReport, *kinds: ObjectiveKind, server: str | None = None, scale: float = 1.0) -> list[Level]:
-    """Return the limits of the objectives that the lines of a chart show: of all requests, or of one server."""
+def _limits(
+    report: LoadReport,
+    *kinds: ObjectiveKind,
+    server: str | None = None,
+    request: str | None = None,
+    scale: float = 1.0,
+) -> list[Level]:
+    """Return the limits of the objectives on what a chart shows: all requests, one of them, or a server."""
     return [
         Level(name=o.objective, value=o.limit * scale)
         for o in report.slo
-        if o.kind in kinds and o.endpoint is None and o.server == server and o.distribution in _DRAWN
+        if o.kind in kinds and o.endpoint == request and o.server == server and o.distribution in _DRAWN
     ]
 
 
@@ -136,28 +149,52 @@ def _end(report: LoadReport) -> float:
 
 def _over_time(report: LoadReport, figure: Callable[[Point], float | None]) -> Points:
     """Return a figure of each interval at the interval's middle."""
+    return _at_middles(report, report.series, figure)
+
+
+def _at_middles(report: LoadReport, series: Sequence[AnyPoint], figure: Callable[[AnyPoint], float | None]) -> Points:
     half, end = report.interval_s / 2, report.run.duration_s
-    return [(min(point.t + half, end), figure(point)) for point in report.series]
+    return [(min(point.t + half, end), figure(point)) for point in series]
+
+
+def _percentile_lines(report: LoadReport, series: Sequence[AnyPoint]) -> list[Series]:
+    return [
+        Series(name="p99", points=_at_middles(report, series, lambda point: point.p99), color=3),
+        Series(name="p95", points=_at_middles(report, series, lambda point: point.p95), color=6),
+        Series(name="p50", points=_at_middles(report, series, lambda point: point.p50), color=1),
+    ]
 
 
 def _latency(report: LoadReport) -> str:
-    lines = [
-        Series(name="p99", points=_over_time(report, lambda point: point.p99), color=3),
-        Series(name="p95", points=_over_time(report, lambda point: point.p95), color=6),
-        Series(name="p50", points=_over_time(report, lambda point: point.p50), color=1),
-    ]
+    lines = _percentile_lines(report, report.series)
     levels = _limits(report, "latency") + _before(report, {"p99_us": 3, "p95_us": 6, "p50_us": 1})
     return line_chart("Response time over time", lines, x_end=_end(report), y_label=_ms_label, levels=levels)
 
 
-def _windows(report: LoadReport) -> Iterator[tuple[float, float, tuple[Point, ...]]]:
+def _of_requests(report: LoadReport) -> list[str]:
+    """Return the charts of each request of a mix, two for each; that of the only one is that of the run."""
+    by_count = sorted(report.endpoints.items(), key=lambda item: -item[1].counts.scheduled)
+    shown = {name for name, found in by_count[:_MOST_REQUESTS] if found.counts.scheduled}
+    charts = []
+    for name, found in report.endpoints.items() if len(report.endpoints) > 1 else ():
+        if name in shown:
+            limits = _limits(report, "latency", request=name)
+            lines, end = _percentile_lines(report, found.series), _end(report)
+            charts.append(line_chart(f"{name}: response time", lines, x_end=end, y_label=_ms_label, levels=limits))
+            limits = _limits(report, "rps", "ok_rps", request=name)
+            lines = _rate_lines(report, found.series, is_failing=found.counts.failed > 0)
+            charts.append(line_chart(f"{name}: per second", lines, x_end=end, y_label=_rate_label, levels=limits))
+    return charts
+
+
+def _windows(report: LoadReport, points: Sequence[AnyPoint]) -> Iterator[tuple[float, float, Sequence[AnyPoint]]]:
     """Yield (middle, duration, intervals) of the spans over which rates are averaged, a second if the run is long.
 
     A short rest of the run at the end belongs to the span before it.
     """
-    points, step = report.series, report.interval_s
+    step = report.interval_s
     size = max(1, round(min(1.0, report.run.duration_s / 10) / step), -(-len(points) // _MOST_RATES))
-    starts = list(range(0, len(points), size))
+    starts: list[int] = list(range(0, len(points), size))
     if len(starts) > 1 and report.run.duration_s - points[starts[-1]].t < size * step / 2:
         starts.pop()
     for begin, end in zip(starts, [*starts[1:], len(points)], strict=True):
@@ -166,31 +203,38 @@ def _windows(report: LoadReport) -> Iterator[tuple[float, float, tuple[Point, ..
         yield points[begin].t + span / 2, span, points[begin:end]
 
 
-def _throughput(report: LoadReport) -> str:
-    def rate(figure: Callable[[Point], int]) -> Points:
-        return [(middle, sum(map(figure, points)) / span) for middle, span, points in _windows(report)]
+def _rates(report: LoadReport, series: Sequence[AnyPoint], figure: Callable[[AnyPoint], int]) -> Points:
+    return [(middle, sum(map(figure, points)) / span) for middle, span, points in _windows(report, series)]
 
-    lines = [
-        Series(name="sent", points=rate(lambda point: point.sent), color=5, dashed=True),
-        Series(name="ok", points=rate(lambda point: point.ok), color=_GOOD),
-    ]
-    if report.counts.failed:
-        lines.append(Series(name="failed", points=rate(lambda point: point.err), color=_BAD))
+
+def _rate_lines(report: LoadReport, series: Sequence[AnyPoint], *, is_failing: bool) -> list[Series]:
+    lines = [Series(name="ok", points=_rates(report, series, lambda point: point.ok), color=_GOOD)]
+    if is_failing:
+        lines.append(Series(name="failed", points=_rates(report, series, lambda point: point.err), color=_BAD))
+    return lines
+
+
+def _rate_label(rps: float) -> str:
+    return short(rps, "/s", "k/s", "M/s")
+
+
+def _throughput(report: LoadReport) -> str:
+    sent = Series(name="sent", points=_rates(report, report.series, lambda point: point.sent), color=5, dashed=True)
     return line_chart(
         "Requests per second over time",
-        lines,
+        [sent, *_rate_lines(report, report.series, is_failing=report.counts.failed > 0)],
         x_end=_end(report),
-        y_label=lambda rps: short(rps, "/s", "k/s", "M/s"),
+        y_label=_rate_label,
         levels=_limits(report, "rps", "ok_rps") + _before(report, {"throughput_rps": _GOOD}),
     )
 
 
 def _failed_share(report: LoadReport) -> str:
-    def share(points: tuple[Point, ...]) -> float | None:
+    def share(points: Sequence[Point]) -> float | None:
         failed, all_of_them = sum(p.err for p in points), sum(p.ok + p.err for p in points)
         return failed / all_of_them * 100 if all_of_them else None
 
-    points = [(middle, share(intervals)) for middle, _, intervals in _windows(report)]
+    points = [(middle, share(intervals)) for middle, _, intervals in _windows(report, report.series)]
     return line_chart(
         "Share of requests that failed over time",
         [Series(name="failed", points=points, color=_BAD)],

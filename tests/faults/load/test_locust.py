@@ -109,7 +109,9 @@ def test_a_run_whose_worker_is_lost_fails_and_reports_how_far_it_came():
     assert not alive, "nothing sends without the one that asked"
 
 
-@pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "a kill"])
+@pytest.mark.parametrize(
+    "ends", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.full)], ids=["Ctrl-C", "a kill"]
+)
 def test_the_end_of_toombos_is_the_end_of_all_its_processes(ends: signal.Signals):
     with load_server("fixed:10") as server:
         url = f"http://127.0.0.1:{server.port}/"

@@ -34,6 +34,15 @@ def coarse_bucket_of(lowest: int) -> int:
     return lowest if shift <= 0 else lowest >> shift << shift
 
 
+def coarse(buckets: Mapping[int, int]) -> Buckets:
+    """Return the distribution in these wider buckets."""
+    found: Buckets = {}
+    for bucket, count in buckets.items():
+        wide = coarse_bucket_of(bucket)
+        found[wide] = found.get(wide, 0) + count
+    return found
+
+
 def add(into: Buckets, more: Mapping[int, int]) -> None:
     """Add the counts of `more` to `into`."""
     get = into.get

@@ -93,6 +93,8 @@ class EndpointResult:
     retried: int = 0
     unmet: dict[str, FailureCount] = field(default_factory=dict)
     events: int = 0
+    timeline: Timeline = field(default_factory=Timeline)
+    """Its own series, of completed requests, if there are other endpoints."""
 
     def absorb(self, other: "EndpointResult") -> None:
         """Add what another process counted for the same endpoint."""
@@ -106,6 +108,7 @@ class EndpointResult:
         _absorb(self.failures, other.failures)
         _absorb(self.unmet, other.unmet)
         self.events += other.events
+        self.timeline = Timeline.merged([self.timeline, other.timeline])
 
 
 def _absorb(known: dict[Kind, FailureCount], others: Mapping[Kind, FailureCount]) -> None:
@@ -266,6 +269,29 @@ class Tally:
             histogram.add(self.result.censored.service, {histogram.bucket_of((now_ns - written_ns) // 1000): 1})
 
 
+class _EndpointLine:
+    """Writes the series of one endpoint of several; it knows how many of its failures are in there already."""
+
+    def __init__(self, result: EndpointResult) -> None:
+        self._result = result
+        self._failed = 0
+        self._censored: Buckets = {}
+
+    def cut(self, at_ns: int, responses: Buckets, *, ok: int, err: int) -> None:
+        """Add the responses since the last cut, and the failures that have been counted since."""
+        interval = self._result.timeline.at(at_ns)
+        failed = sum(lost.count for lost in self._result.failures.values())
+        interval.ok += ok
+        interval.err += err + failed - self._failed
+        self._failed = failed
+        histogram.add(interval.response, histogram.coarse(responses))
+        known, now = self._censored, self._result.censored.response
+        if histogram.count(now) != histogram.count(known):
+            new = {bucket: count - known.get(bucket, 0) for bucket, count in now.items() if count != known.get(bucket)}
+            histogram.add(interval.response, histogram.coarse(new))
+            self._censored = dict(now)
+
+
 class Recorder:
     """The recorder of one phase. `origin_ns` is the start of the timeline."""
 
@@ -280,6 +306,7 @@ class Recorder:
         self.responses: Buckets = {}
         """All response times so far, as coarse as in the timeline."""
         self.lag_total: Buckets = {}
+        self._lines = {tally.name: _EndpointLine(tally.result) for tally in self.tallies}
         self._sent = 0
         self._last_cut_ns = origin_ns
 
@@ -289,7 +316,8 @@ class Recorder:
         `sent`: requests sent since the start of this phase.
         """
         # A cut is a little before or after the interval's end, but the midpoint is always in the right interval.
-        interval = self.timeline.at((self._last_cut_ns + now_ns) // 2 - self.origin_ns)
+        at_ns = (self._last_cut_ns + now_ns) // 2 - self.origin_ns
+        interval = self.timeline.at(at_ns)
         self._last_cut_ns = now_ns
         interval.sent += sent - self._sent
         self._sent = sent
@@ -299,28 +327,32 @@ class Recorder:
         responses: Buckets = dict(self.censored)
         self.censored.clear()
         for tally in self.tallies:
+            own: Buckets = {}
+            ok = err = 0
             for answer, cells in tally.all_cells():
                 latencies = tally.result.by_status.setdefault(answer, Latencies())
                 histogram.add(latencies.service, cells.service)
                 histogram.add(latencies.response, cells.response)
                 histogram.add(latencies.first_byte, cells.first_byte)
-                for total in (latencies.service, latencies.response, latencies.first_byte, responses):
+                for total in (latencies.service, latencies.response, latencies.first_byte, own):
                     histogram.add(total, cells.alike)
-                histogram.add(responses, cells.response)
+                histogram.add(own, cells.response)
                 answered = histogram.count(cells.alike) + histogram.count(cells.response)
                 if answer.ok:
-                    interval.ok += answered
+                    ok += answered
                 else:
-                    interval.err += answered
+                    err += answered
                 for buckets in (cells.alike, cells.service, cells.response, cells.first_byte):
                     buckets.clear()
-        coarse: Buckets = {}
-        for bucket, count in responses.items():
-            histogram.add(coarse, {histogram.coarse_bucket_of(bucket): count})
+            interval.ok += ok
+            interval.err += err
+            histogram.add(responses, own)
+            if len(self.tallies) > 1:
+                self._lines[tally.name].cut(at_ns, own, ok=ok, err=err)
+        coarse = histogram.coarse(responses)
         histogram.add(interval.response, coarse)
         histogram.add(self.responses, coarse)
-        for bucket, count in self.lag.items():
-            histogram.add(interval.lag, {histogram.coarse_bucket_of(bucket): count})
+        histogram.add(interval.lag, histogram.coarse(self.lag))
         histogram.add(self.lag_total, self.lag)
         self.lag.clear()
 
