@@ -16,6 +16,7 @@ from toombos_cli.load.engine.failures import FAULT_OF, Fault
 from toombos_cli.load.engine.histogram import Buckets, Distribution
 from toombos_cli.load.engine.recorder import CENSORED, EndpointResult, EngineResult
 from toombos_cli.load.engine.request_bytes import header_values
+from toombos_cli.load.engine.timeline import Timeline
 from toombos_cli.load.generator_check import judge_generator
 from toombos_cli.load.plan import LoadPlan, LoadRequest
 from toombos_cli.load.report import (
@@ -40,6 +41,8 @@ from toombos_cli.load.server_use import Observed
 
 _SHORTEST_SAMPLE_NS = 300_000_000  # CPU usage over a shorter interval means little
 _SAMPLE_CHARS = 200
+_MOST_ENDPOINT_POINTS = 60
+"""The number of intervals for one request of a mix, as a rare one has no percentiles in short intervals."""
 _PERCENTS = (0.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0)
 
 
@@ -130,6 +133,8 @@ def this_machine() -> Machine:
 
 
 def _endpoint(request: LoadRequest, result: EndpointResult, outcome: EngineResult) -> EndpointSummary:
+    while len(result.timeline.intervals) > _MOST_ENDPOINT_POINTS:
+        result.timeline.coarsen()
     return EndpointSummary(
         method=request.method,
         path=request.path,
@@ -139,14 +144,15 @@ def _endpoint(request: LoadRequest, result: EndpointResult, outcome: EngineResul
         status=count_statuses([result]),
         response=_summary(distributions_of([result])["response"]),
         events=result.events,
-        series=_endpoint_series(result),
+        interval_s=result.timeline.interval_ns / 1e9,
+        series=_endpoint_series(result.timeline),
     )
 
 
-def _endpoint_series(result: EndpointResult) -> tuple[EndpointPoint, ...]:
-    step_s = result.timeline.interval_ns / 1e9
+def _endpoint_series(line: Timeline) -> tuple[EndpointPoint, ...]:
+    step_s = line.interval_ns / 1e9
     points = []
-    for index, interval in enumerate(result.timeline.intervals):
+    for index, interval in enumerate(line.intervals):
         p50, p95, p99 = _measured(interval.response, (50, 95, 99))
         points.append(
             EndpointPoint(t=round(index * step_s, 3), ok=interval.ok, err=interval.err, p50=p50, p95=p95, p99=p99)

@@ -221,7 +221,10 @@ class EndpointPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSummary:
-    """One request of the mix. `events` counts those of its streams. The only request has no series of its own."""
+    """One request of the mix. `events` counts those of its streams.
+
+    `series` has intervals of `interval_s`; the only request of a run has none, as it is that of the run.
+    """
 
     method: str
     path: str
@@ -231,7 +234,8 @@ class EndpointSummary:
     status: dict[str, int]
     response: LatencySummary
     events: int
-    series: tuple[EndpointPoint, ...] = ()
+    interval_s: float
+    series: tuple[EndpointPoint, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
