@@ -181,7 +181,8 @@ def load(
     try:
         scenario = read_scenario(asked.scenario) if asked.scenario is not None else None
         plan = build_plan(asked, manifest, _variables(manifest, scenario), scenario)
-        with LoadProgress(plan, invocation.stderr, quiet=invocation.options.quiet) as progress:
+        before = "connecting" if fleet is None else fleet.awaited
+        with LoadProgress(plan, invocation.stderr, quiet=invocation.options.quiet, before=before) as progress:
             report = run_load(
                 plan,
                 criteria=criteria,

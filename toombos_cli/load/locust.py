@@ -46,6 +46,18 @@ class LocustFleet:
     master_host: str | None = None
     master_port: int = 5557
 
+    @property
+    def worker_command(self) -> str:
+        """The command that starts a worker on another machine."""
+        return f"locust -f - --worker --master-host {self.master_host}"
+
+    @property
+    def awaited(self) -> str:
+        """What the run waits for before it begins."""
+        if self.master_host is None:
+            return "starting Locust"
+        return f"waiting for {self.workers} workers, on each machine: {self.worker_command}"
+
 
 def locust_fleet_of(options: LoadOptions) -> LocustFleet | None:
     """Return the Locust workers that send, or None if toombos sends the requests itself. Raise UsageError."""
@@ -207,7 +219,7 @@ class _Run:
         return OperationError(
             f"{found} of {wanted} Locust workers have connected within {start_s:.0f} s",
             where=f"--locust-master {self._fleet.master_host}",
-            hint=f"on each machine: locust -f - --worker --master-host {self._fleet.master_host}",
+            hint=f"on each machine: {self._fleet.worker_command}",
         )
 
     def _send(self, worker: str, kind: str, data: bytes) -> None:

@@ -39,9 +39,13 @@ _ERRORS_SHOWN = 4
 
 
 class LoadProgress:
-    """Context manager around a run. Draws on each snapshot, not in a thread, which would disturb the run."""
+    """Context manager around a run. Draws on each snapshot, not in a thread, which would disturb the run.
 
-    def __init__(self, plan: LoadPlan, console: "Console", *, quiet: bool = False) -> None:
+    `before` is what it says until the first snapshot.
+    """
+
+    def __init__(self, plan: LoadPlan, console: "Console", *, quiet: bool = False, before: str = "connecting") -> None:
+        self._before = before
         self.wanted = console.is_terminal and not console.is_dumb_terminal and not quiet
         self._plan = plan
         self._console = console
@@ -52,7 +56,7 @@ class LoadProgress:
             from rich.live import Live
             from rich.text import Text
 
-            self._live = Live(Text("connecting"), console=self._console, auto_refresh=False, transient=True)
+            self._live = Live(Text(self._before), console=self._console, auto_refresh=False, transient=True)
             self._live.start(refresh=True)
         return self
 
