@@ -7,6 +7,7 @@ is allowed.
 """
 
 import statistics
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import sqrt
 from pathlib import Path
@@ -73,18 +74,19 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[BaselineRun, ...]
 
 
-def baseline_run(outcome: EngineResult) -> BaselineRun:
+Measured = Mapping[str, float | None]
+"""The figures of a run by the names of BaselineRun; None for what was not measured."""
+
+
+def measured_figures(outcome: EngineResult) -> Measured:
     """Return the figures of a run that baselines compare."""
-    counts = settled_counts(outcome.endpoints, outcome)
-    p50, p95, p99 = histogram.percentiles(distributions_of(outcome.endpoints)["response"].all, (50, 95, 99))
-    return BaselineRun(
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
-        p50_us=p50,
-        p95_us=p95,
-        p99_us=p99,
-        error_rate=counts.error_rate,
-        throughput_rps=throughput_rps(outcome.endpoints, outcome),
-    )
+    counts, responses = settled_counts(outcome.endpoints, outcome), distributions_of(outcome.endpoints)["response"].all
+    percentiles = histogram.percentiles(responses, (50, 95, 99)) if responses else (None, None, None)
+    return {
+        **dict(zip(("p50_us", "p95_us", "p99_us"), percentiles, strict=True)),
+        "error_rate": counts.error_rate if counts.judged else None,
+        "throughput_rps": throughput_rps(outcome.endpoints, outcome),
+    }
 
 
 def read_baseline(path: Path, plan: LoadPlan) -> Baseline:
@@ -116,11 +118,13 @@ def read_baseline(path: Path, plan: LoadPlan) -> Baseline:
     return baseline
 
 
-def save_run(path: Path, plan: LoadPlan, run: BaselineRun) -> int:
-    """Add the run to the file, created if missing, and return the number of runs in it (at most the latest 20).
+def save_run(path: Path, plan: LoadPlan, figures: Measured) -> int:
+    """Add a run to the file, created if missing, and return the number of runs in it (at most the latest 20).
 
-    The file is replaced atomically. Raise ConfigurationError, UsageError and OperationError.
+    All figures must have been measured. The file is replaced atomically. Raise ConfigurationError, UsageError and
+    OperationError.
     """
+    run = msgspec.convert({"at": datetime.now(UTC).isoformat(timespec="seconds"), **figures}, BaselineRun)
     earlier = read_baseline(path, plan).runs if path.exists() else ()
     baseline = Baseline(schema=SCHEMA, plan=plan.fingerprint(), runs=(*earlier, run)[-_KEPT_RUNS:])
     text = msgspec.json.format(encode_own(baseline), indent=2)
@@ -131,7 +135,7 @@ def save_run(path: Path, plan: LoadPlan, run: BaselineRun) -> int:
     return len(baseline.runs)
 
 
-def compare(baseline: Baseline, run: BaselineRun, *, path: Path, judge_throughput: bool) -> BaselineResult:
+def compare(baseline: Baseline, figures: Measured, *, path: Path, judge_throughput: bool) -> BaselineResult:
     """Compare each figure of the run with the earlier ones.
 
     The throughput of an open loop is not judged: it is the requested rate.
@@ -140,11 +144,11 @@ def compare(baseline: Baseline, run: BaselineRun, *, path: Path, judge_throughpu
     return BaselineResult(
         path=str(path),
         runs=len(baseline.runs),
-        comparisons=tuple(_compare(m, [getattr(r, m) for r in baseline.runs], getattr(run, m)) for m in metrics),
+        comparisons=tuple(_compare(m, [getattr(r, m) for r in baseline.runs], figures[m]) for m in metrics),
     )
 
 
-def _compare(metric: str, earlier: list[float], measured: float) -> Comparison:
+def _compare(metric: str, earlier: list[float], measured: float | None) -> Comparison:
     mean = statistics.fmean(earlier)
     sign = -1 if metric == "throughput_rps" else 1  # the only figure for which higher is better
     if len(earlier) >= ENOUGH_RUNS:
@@ -155,14 +159,18 @@ def _compare(metric: str, earlier: list[float], measured: float) -> Comparison:
         spread = mean * (_UNKNOWN_SPREAD - 1 if sign > 0 else 1 - 1 / _UNKNOWN_SPREAD)
         basis = f"a factor of 2, as {len(earlier)} run{'s' if len(earlier) > 1 else ''} cannot show the spread"
     limit = mean + sign * max(spread, mean * _LEAST_CHANGE, _FLOOR[metric])
-    worse = sign * (measured - limit) > 0
-    change = (measured - mean) / mean if mean else 0.0
+    if measured is None:
+        change, verdict, detail = None, Verdict.ERROR, "nothing was measured"
+    else:
+        change = (measured - mean) / mean if mean else 0.0
+        verdict = Verdict.FAIL if sign * (measured - limit) > 0 else Verdict.PASS
+        detail = f"{change:+.0%} from the mean; allowed: {basis}"
     return Comparison(
         metric=metric,
         measured=measured,
         mean=mean,
         limit=limit,
         change_ratio=change,
-        verdict=Verdict.FAIL if worse else Verdict.PASS,
-        detail=f"{change:+.0%} from the mean; allowed: {basis}",
+        verdict=verdict,
+        detail=detail,
     )

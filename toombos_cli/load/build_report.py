@@ -79,7 +79,7 @@ def build_report(
         latency_us=LatencyReport(**{name: _summary(found) for name, found in distributions.items()}),
         throughput_rps=throughput_rps(outcome.endpoints, outcome),
         ok_rps=throughput_rps(outcome.endpoints, outcome, successes=True),
-        sent_rps=outcome.sent_in_time / outcome.sending_s,
+        sent_rps=outcome.sent_in_time / outcome.sending_s if outcome.scheduled else None,
         status=count_statuses(outcome.endpoints),
         failed_status=count_statuses(outcome.endpoints, failures=True),
         samples=_samples(plan, outcome.endpoints),
@@ -263,7 +263,9 @@ def _server_use(server: Observed, outcome: EngineResult, answered: int, *, is_wa
     return ServerUse(
         name=server.name,
         pid=server.pid,
-        cpu_percent=round(sending_s / min(outcome.sending_s, outcome.duration_s) * 100, 1),
+        cpu_percent=(
+            round(sending_s / min(outcome.sending_s, outcome.duration_s) * 100, 1) if outcome.scheduled else None
+        ),
         cpu_ms_per_request=round(cpu_s * 1000 / answered, 4) if answered else None,
         cpu_s=round(cpu_s, 3),
         rss_max_bytes=max(sample.rss_bytes for sample in server.samples),
@@ -304,8 +306,13 @@ def count_requests(results: list[EndpointResult], outcome: EngineResult | None =
     )
 
 
-def throughput_rps(results: list[EndpointResult], outcome: EngineResult, *, successes: bool = False) -> float:
-    """Return the responses, or the successful ones, that came while load was sent, divided by that time."""
+def throughput_rps(results: list[EndpointResult], outcome: EngineResult, *, successes: bool = False) -> float | None:
+    """Return the responses, or the successful ones, that came while load was sent, divided by that time.
+
+    Return None if no load was sent.
+    """
+    if not outcome.scheduled:
+        return None
     answers = (count for result in results for answer, count in result.in_time.items() if answer.ok or not successes)
     return sum(answers) / outcome.sending_s
 

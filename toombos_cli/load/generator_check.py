@@ -34,7 +34,8 @@ def judge_generator(plan: LoadPlan, outcome: EngineResult) -> Generator:
     achieved = outcome.sent_in_time / scheduled if plan.mode == "open" and scheduled else 1.0
     reasons = []
     if (
-        cpu_percent >= _BUSY_PERCENT * plan.processes
+        cpu_percent is not None
+        and cpu_percent >= _BUSY_PERCENT * plan.processes
         and min(outcome.sending_s, outcome.duration_s) >= _LONG_ENOUGH_FOR_CPU_S
     ):
         reasons.append(
@@ -48,7 +49,7 @@ def judge_generator(plan: LoadPlan, outcome: EngineResult) -> Generator:
         reasons.append(f"only {achieved:.1%} of the requests were sent on time because all connections were busy")
     reasons += _own_failures(outcome)
     return Generator(
-        cpu_percent=round(cpu_percent, 1),
+        cpu_percent=None if cpu_percent is None else round(cpu_percent, 1),
         cpu_us_per_request=round(outcome.cpu_s * 1e6 / scheduled, 2) if scheduled else None,
         lag_p99_us=p99,
         lag_max_us=top,

@@ -197,7 +197,7 @@ class Generator:
     What was not measured is None.
     """
 
-    cpu_percent: float
+    cpu_percent: float | None
     cpu_us_per_request: float | None
     lag_p99_us: int | None
     lag_max_us: int | None
@@ -229,8 +229,8 @@ class EndpointSummary:
     method: str
     path: str
     counts: Counts
-    throughput_rps: float
-    ok_rps: float
+    throughput_rps: float | None
+    ok_rps: float | None
     status: dict[str, int]
     response: LatencySummary
     events: int
@@ -270,13 +270,16 @@ class ObjectiveResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One figure compared with the baseline. `limit` is the worst value that is not a regression."""
+    """One figure compared with the baseline. `limit` is the worst value that is not a regression.
+
+    What was not measured is None, and its verdict ERROR.
+    """
 
     metric: str
-    measured: float
+    measured: float | None
     mean: float
     limit: float
-    change_ratio: float
+    change_ratio: float | None
     verdict: Verdict
     detail: str
 
@@ -307,11 +310,11 @@ class LoadReport(Report):
     plan: PlanSummary
     counts: Counts
     latency_us: LatencyReport
-    throughput_rps: float
-    """Responses that came while load was sent, divided by that time."""
-    ok_rps: float
+    throughput_rps: float | None
+    """Responses that came while load was sent, divided by that time; None if none was sent."""
+    ok_rps: float | None
     """The same for successful responses."""
-    sent_rps: float
+    sent_rps: float | None
     """Requests that were sent while load was sent, divided by that time."""
     status: dict[str, int]
     failed_status: dict[str, int]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from toombos_cli.base.errors import ToombosError
-from toombos_cli.load.baseline import baseline_run, compare, read_baseline, save_run
+from toombos_cli.load.baseline import compare, measured_figures, read_baseline, save_run
 from toombos_cli.load.build_report import build_report, count_requests, server_uses
 from toombos_cli.load.engine.file_limit import raise_file_limit
 from toombos_cli.load.engine.fleet import run_plan
@@ -46,10 +46,10 @@ def run_load(
     )
     with ServerWatch(watched) as watch:
         outcome, hosts = (run_plan(plan, observer), ()) if locust is None else run_locust(plan, locust, observer)
-    run, servers = baseline_run(outcome), server_uses(plan, watch.observed, outcome)
+    figures, servers = measured_figures(outcome), server_uses(plan, watch.observed, outcome)
     compared = None
     if baseline is not None and criteria.baseline is not None:
-        compared = compare(baseline, run, path=criteria.baseline, judge_throughput=plan.mode == "closed")
+        compared = compare(baseline, figures, path=criteria.baseline, judge_throughput=plan.mode == "closed")
     report = build_report(
         plan,
         outcome,
@@ -62,7 +62,7 @@ def run_load(
     ended_early = outcome.interrupted_by or outcome.aborted or outcome.target_lost
     if criteria.save_baseline and report.counts.ok and not ended_early:
         try:
-            save_run(criteria.save_baseline, plan, run)
+            save_run(criteria.save_baseline, plan, figures)
         except ToombosError as error:
             return replace(report, problems=error.problems)
     return report

@@ -203,8 +203,8 @@ class Figures:
 
     distributions: dict[str, Distribution]
     counts: Counts
-    throughput_rps: float = 0.0
-    ok_rps: float = 0.0
+    throughput_rps: float | None = None
+    ok_rps: float | None = None
 
 
 def judge_all(
@@ -256,10 +256,9 @@ def _measured(objective: Objective, figures: Figures, server: ServerUse | None) 
         case "error_rate":
             counts = figures.counts
             return (counts.error_rate, f"{counts.error_rate:.3%}", False) if counts.judged else (None, "", False)
-        case "rps":
-            return figures.throughput_rps, f"{figures.throughput_rps:.1f} rps", False
-        case "ok_rps":
-            return figures.ok_rps, f"{figures.ok_rps:.1f} rps", False
+        case "rps" | "ok_rps":
+            rate = figures.ok_rps if objective.kind == "ok_rps" else figures.throughput_rps
+            return rate, f"{rate:.1f} rps" if rate is not None else "", False
         case "cpu":
             percent = server.cpu_percent if server else None
             return percent, f"{percent:.0f} %" if percent is not None else "", False

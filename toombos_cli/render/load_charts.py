@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Generic, TypeVar
 
 from toombos_cli.load.report import EndpointPoint, LoadReport, ObjectiveKind, Point
@@ -97,7 +98,7 @@ class _Line(Generic[AnyPoint]):
         starts: list[int] = list(range(0, len(points), size))
         if len(starts) > 1 and self.duration_s - points[starts[-1]].t < size * step / 2:
             starts.pop()
-        for begin, end in zip(starts, [*starts[1:], len(points)], strict=True):
+        for begin, end in pairwise([*starts, len(points)]):
             last = self.duration_s if end == len(points) else points[end].t
             span = max(last - points[begin].t, 1e-3)
             yield points[begin].t + span / 2, span, points[begin:end]

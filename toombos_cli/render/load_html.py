@@ -30,6 +30,7 @@ def document(report: LoadReport) -> str:
         csv_url=_data_url("text/csv", load_csv.document(report.series)),
         bounded=bounded,
         percent=percent,
+        rate=rate,
         figure=figure,
         figures=FIGURES,
         failures=_failures(report),
@@ -74,6 +75,11 @@ def not_run_document(problems: tuple[Problem, ...], *, argv: tuple[str, ...]) ->
 def percent(share: float) -> str:
     """Format a share 0..1 as a percentage; a small one never looks like none."""
     return f"{share:.2%}".replace("%", " %") if share >= 0.0001 or not share else "< 0.01 %"
+
+
+def rate(rps: float | None) -> str:
+    """Format a rate; - if it was not measured."""
+    return "-" if rps is None else f"{rps:.1f}"
 
 
 def _data_url(kind: str, text: str) -> str:

@@ -8,20 +8,14 @@ import pytest
 from tests.support.loading import at_rate, plan_for
 from toombos_cli.base.errors import ConfigurationError, UsageError
 from toombos_cli.base.results import Verdict
-from toombos_cli.load.baseline import BaselineRun, compare, read_baseline, save_run
+from toombos_cli.load.baseline import Measured, compare, read_baseline, save_run
 
 PLAN = plan_for(8000, requests=100)
 
 
-def run(p50_us: float = 10_000, *, error_rate: float = 0.0, rps: float = 1000) -> BaselineRun:
-    return BaselineRun(
-        at="2026-01-01T00:00:00+00:00",
-        p50_us=p50_us,
-        p95_us=2 * p50_us,
-        p99_us=3 * p50_us,
-        error_rate=error_rate,
-        throughput_rps=rps,
-    )
+def run(p50_us: float = 10_000, *, error_rate: float = 0.0, rps: float = 1000) -> Measured:
+    percentiles = {"p50_us": p50_us, "p95_us": 2 * p50_us, "p99_us": 3 * p50_us}
+    return {**percentiles, "error_rate": error_rate, "throughput_rps": rps}
 
 
 STEADY = [10_000, 10_100, 9_900, 10_050]
@@ -51,6 +45,16 @@ def test_a_run_is_worse_if_the_spread_does_not_explain_the_difference(tmp_path, 
     assert {c.metric for c in result.comparisons if c.verdict is Verdict.FAIL} == worse
     assert result.verdict is (Verdict.FAIL if worse else Verdict.PASS)
     assert result.runs == len(earlier)
+
+
+def test_what_was_not_measured_is_no_improvement(tmp_path):
+    save_run(tmp_path / "b", PLAN, run())
+    nothing: Measured = {**dict.fromkeys(("p50_us", "p95_us", "p99_us", "throughput_rps")), "error_rate": 1.0}
+    result = compare(read_baseline(tmp_path / "b", PLAN), nothing, path=tmp_path / "b", judge_throughput=True)
+    assert [(c.measured, c.change_ratio, c.verdict) for c in result.comparisons if c.metric != "error_rate"] == [
+        (None, None, Verdict.ERROR)
+    ] * 4
+    assert result.verdict is Verdict.FAIL
 
 
 def test_the_throughput_of_an_open_loop_is_not_judged(tmp_path):

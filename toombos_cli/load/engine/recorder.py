@@ -164,8 +164,10 @@ class EngineResult:
         return max(0.0, self.ended_ns - self.sending_ended_ns) / 1e9
 
     @property
-    def cpu_percent(self) -> float:
-        """Return the generator's CPU usage while load was sent; 100 is one core."""
+    def cpu_percent(self) -> float | None:
+        """Return the generator's CPU usage while load was sent, or None if none was; 100 is one core."""
+        if not self.scheduled:
+            return None
         return self.cpu_sending_s / min(self.sending_s, self.duration_s) * 100
 
     @classmethod

@@ -116,6 +116,8 @@ def plan_text(plan: "PlanSummary") -> str:
 
 
 def _throughput(report: "LoadReport") -> str:
+    if report.throughput_rps is None:
+        return "throughput nothing was sent"
     text = f"throughput {report.throughput_rps:.1f} responses/s"
     if report.plan.rate is not None:
         text += f" (planned {report.plan.rate:g}, {report.generator.achieved_ratio:.1%} sent in time)"
@@ -201,7 +203,7 @@ def _servers(report: "LoadReport", console: "Console") -> None:
 
 def _show_generator(report: "LoadReport", output: Output) -> None:
     generator = report.generator
-    text = f" CPU {generator.cpu_percent:.0f} %"
+    text = "" if generator.cpu_percent is None else f" CPU {generator.cpu_percent:.0f} %"
     if generator.cpu_us_per_request is not None:
         text += f", {generator.cpu_us_per_request:.3g} µs/request"
     if generator.lag_p99_us is not None and generator.lag_max_us is not None:
@@ -230,8 +232,10 @@ FIGURES = {
 """The names, for people, of the figures that baselines compare."""
 
 
-def figure(metric: str, value: float) -> str:
-    """Format a figure that baselines compare, rounded and with its unit."""
+def figure(metric: str, value: float | None) -> str:
+    """Format a figure that baselines compare, rounded and with its unit; - if it was not measured."""
+    if value is None:
+        return "-"
     if metric == "error_rate":
         return f"{value:.2%}"
     if metric == "throughput_rps":
