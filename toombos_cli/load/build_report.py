@@ -40,6 +40,7 @@ from toombos_cli.load.report import (
 from toombos_cli.load.server_use import Observed
 
 _SHORTEST_SAMPLE_NS = 300_000_000  # CPU usage over a shorter interval means little
+_LONG_WAIT_NS = 1_000_000_000  # between the first sample and the first request: for workers to connect, say
 _SAMPLE_CHARS = 200
 _MOST_ENDPOINT_POINTS = 60
 """The number of intervals for one request of a mix, as a rare one has no percentiles in short intervals."""
@@ -255,8 +256,10 @@ def _server_use(server: Observed, outcome: EngineResult, answered: int, *, is_wa
             processes=now.processes,
         )
         for before, now in pairwise(samples)
+        if before.at_ns < outcome.ended_ns
     )
-    begin_s = server.cpu_at(outcome.started_ns) if is_warm else server.samples[0].cpu_s
+    worked_before = is_warm or outcome.started_ns - server.samples[0].at_ns > _LONG_WAIT_NS
+    begin_s = server.cpu_at(outcome.started_ns) if worked_before else server.samples[0].cpu_s
     cpu_s = max(0.0, server.samples[-1].cpu_s - begin_s)
     # A server has next to nothing to do before the first request and after the last one.
     sending_s = max(0.0, server.cpu_after(outcome.sending_ended_ns) - begin_s)
