@@ -77,7 +77,7 @@ def _end(report: LoadReport) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line(Generic[AnyPoint]):
+class _PointLine(Generic[AnyPoint]):
     """A series of points, of the run or of one of its requests."""
 
     points: Sequence[AnyPoint]
@@ -123,8 +123,8 @@ class _Line(Generic[AnyPoint]):
         return lines
 
 
-def _run_line(report: LoadReport) -> _Line[Point]:
-    return _Line(report.series, report.interval_s, report.run.duration_s)
+def _run_line(report: LoadReport) -> _PointLine[Point]:
+    return _PointLine(report.series, report.interval_s, report.run.duration_s)
 
 
 def _latency(report: LoadReport) -> str:
@@ -141,7 +141,7 @@ def of_requests(report: LoadReport) -> list[str]:
     for name, found in report.endpoints.items() if len(report.endpoints) > 1 else ():
         if name in shown:
             limits = _limits(report, "latency", request=name)
-            line, end = _Line(found.series, found.interval_s, report.run.duration_s), _end(report)
+            line, end = _PointLine(found.series, found.interval_s, report.run.duration_s), _end(report)
             lines = line.percentiles()
             charts.append(line_chart(f"{name}: response time", lines, x_end=end, y_label=_ms_label, levels=limits))
             limits = _limits(report, "rps", "ok_rps", request=name)
