@@ -65,7 +65,7 @@ def test_workers_elsewhere_get_the_users_and_their_data(buyers: Path, tmp_path_f
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     with shop() as server, contextlib.ExitStack() as stack:
         url = f"http://127.0.0.1:{server.port}/"
-        argv = ("--json", "load", url, "--scenario", buyers, "--rate", 100, "--duration", "2s", "--locust-workers", 2)
+        argv = ("--json", "load", url, "--scenario", buyers, "-n", 200, "-c", 6, "--locust-workers", 2)
         run = stack.enter_context(begin_toombos(*argv, "--locust-master", master, cwd=buyers.parent))
         stack.callback(run.kill)
         worker = [sys.executable, "-m", "locust", "-f", "-", "--worker", "--master-host", master]

@@ -84,8 +84,9 @@ def test_one_report_counts_what_the_server_has_seen_from_all_hosts(site: Site, l
     judged = ("--slo", "p99<2s,error_rate<1%", "--html", page)
     with site.begin("--scenario", "buyers.toml", *load, *judged) as run, site.working():
         text, problems = run.communicate(timeout=120)
-    assert run.returncode == 0, problems
     data = json.loads(text)["data"]
+    is_busy = not data["generator"]["valid"]  # a busy machine sends late, which leaves an open loop undecided
+    assert run.returncode == (4 if is_busy else 0), problems
     server = site.server
     assert data["unmet"] == data["errors"] == []
     assert sum(server.seen.values()) == data["counts"]["scheduled"] == data["counts"]["ok"]
