@@ -92,16 +92,18 @@ def check_locust(plan: LoadPlan, fleet: LocustFleet) -> None:
 
 
 def _check_reach(plan: LoadPlan) -> None:
-    """Raise UsageError if the target is another thing for workers on other machines, or needs files of this one."""
+    """Raise UsageError if workers on other machines cannot reach the target, or would reach another one."""
     target, endpoint = plan.target, plan.target.endpoint
     if endpoint.unix is not None or is_loopback(target.address):
         raise UsageError(
-            f"{target.address} is this machine only here: workers elsewhere would load their own",
+            f"workers on other machines would each load their own {target.address}",
             where="--locust-master",
             hint="give the URL by which the workers reach it, with --allow-target HOST",
         )
     if endpoint.client_cert is not None or endpoint.ca_file is not None:
-        raise UsageError("workers elsewhere do not have the certificate files of this machine", where="--locust-master")
+        raise UsageError(
+            "workers on other machines do not have the certificate files of the manifest", where="--locust-master"
+        )
 
 
 def run_locust(plan: LoadPlan, fleet: LocustFleet, observer: LoadObserver) -> tuple[EngineResult, tuple[str, ...]]:
@@ -226,7 +228,7 @@ class _Run:
         self._socket.sendall(packed(kind, data, worker))
 
     def end(self) -> None:
-        """End master and workers: the end of its socket ends the master, and that the workers."""
+        """End the master, by closing its socket, and with it the workers."""
         self._socket.close()
         deadline = time.monotonic() + _STOP_S
         for process in self._processes.values():

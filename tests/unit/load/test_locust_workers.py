@@ -199,12 +199,16 @@ REFUSED = {
         "2 workers cannot share 1 connection",
     ),
     "several processes of each worker": (PLAN, LocustFleet(workers=2), "each Locust worker is one process"),
-    "the loopback of other machines": (PLAN, REMOTE, "workers elsewhere would load their own"),
-    "a socket of other machines": (replace(PLAN, target=UNIX), REMOTE, "workers elsewhere would load their own"),
+    "the loopback of other machines": (PLAN, REMOTE, "workers on other machines would each load their own"),
+    "a socket of other machines": (
+        replace(PLAN, target=UNIX),
+        REMOTE,
+        "workers on other machines would each load their own",
+    ),
     "certificate files on other machines": (
         replace(PLAN, target=replace(FAR, endpoint=Endpoint(ca_file=Path("ca.pem")))),
         REMOTE,
-        "workers elsewhere do not have the certificate files",
+        "workers on other machines do not have the certificate files",
     ),
 }
 
