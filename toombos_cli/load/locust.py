@@ -200,7 +200,7 @@ class _Run:
         if select.select([self._socket], [], [], _LOOK_S)[0]:
             data = self._socket.recv(_CHUNK)
             if not data:
-                raise OperationError(f"Locust ended without a result: {self._last_words('master')}")
+                raise self._no_result()
             for frame in self._frames.feed(data):
                 self.workers.receive(frame)
             return
@@ -225,7 +225,13 @@ class _Run:
         )
 
     def _send(self, worker: str, kind: str, data: bytes) -> None:
-        self._socket.sendall(packed(kind, data, worker))
+        try:
+            self._socket.sendall(packed(kind, data, worker))
+        except OSError:
+            raise self._no_result() from None
+
+    def _no_result(self) -> OperationError:
+        return OperationError(f"Locust ended without a result: {self._last_words('master')}")
 
     def end(self) -> None:
         """End the master, by closing its socket, and with it the workers."""

@@ -215,7 +215,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("plan", "fleet", "message"), REFUSED.values(), ids=REFUSED)
 def test_workers_cannot_have(plan: LoadPlan, fleet: LocustFleet, message: str):
-    processes = 2 if "each" in message else 1
+    processes = 2 if "one process" in message else 1
     with pytest.raises(UsageError, match=message):
         check_locust(replace(plan, processes=processes), fleet)
 
