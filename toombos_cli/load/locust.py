@@ -32,6 +32,7 @@ _START_S = 60.0
 _REMOTE_START_S = 600.0  # people start remote workers by hand
 _STOP_S = 15.0
 _LOOK_S = 0.2
+_END_S = 3.0
 _CHUNK = 1 << 20
 _NOT_PASSED_ON = ("locust_",)
 _CONTROL = "TOOMBOS_LOCUST_CONTROL"
@@ -234,15 +235,16 @@ class _Run:
         return OperationError(f"Locust ended without a result: {self._last_words('master')}")
 
     def end(self) -> None:
-        """End the master, by closing its socket, and with it the workers."""
+        """End the master, by closing its socket, and with it the workers; what does not end is ended."""
         self._socket.close()
-        deadline = time.monotonic() + _STOP_S
-        for process in self._processes.values():
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        for process in self._processes.values():  # the master first
+            for end in (process.terminate, process.kill):
+                try:
+                    process.wait(_END_S)
+                    break
+                except subprocess.TimeoutExpired:
+                    end()
+            process.wait()
 
     def _log(self, name: str) -> Path:
         return self._directory / f"{name}.log"
