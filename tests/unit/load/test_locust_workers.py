@@ -229,6 +229,10 @@ def test_workers_on_this_machine_can_have(plan: LoadPlan, fleet: LocustFleet):
     check_locust(replace(plan, processes=1), fleet)
 
 
+def test_a_run_says_how_the_workers_that_it_waits_for_are_started():
+    assert REMOTE.awaited == "waiting for 2 workers, on each machine: locust -f - --worker --master-host 10.0.0.1"
+
+
 def test_a_warm_up_is_before_the_start():
     run = Run(replace(PLAN, requests=None, **at_rate(10, 1), warmup_s=5.0))
     run.begin()
