@@ -121,4 +121,5 @@ class LoadPlan:
             "keepalive": self.keepalive,
             "timeout_s": self.timeout_s,
             "processes": self.processes,
+            **({"http2": True} if self.target.endpoint.http2 else {}),
         }

@@ -18,6 +18,11 @@ from toombos_cli.load.report import LoadReport
 from toombos_cli.load.server_use import ServerWatch, Watched
 from toombos_cli.load.slo import LoadCriteria, check_objectives, is_lost, judge_all
 
+_HTTP2 = (
+    "HTTP/2: each connection carries one request at a time, and a request takes many times the CPU of one in HTTP/1.1"
+)
+_NOT_HTTP2 = "the server did not choose HTTP/2, which `http2 = true` offers: requests were sent in HTTP/1.1"
+
 
 def run_load(
     plan: LoadPlan,
@@ -73,6 +78,8 @@ def _notes(plan: LoadPlan, outcome: EngineResult) -> tuple[str, ...]:
     notes = []
     if outcome.aborted:
         notes.append("stopped early: an objective was missed; figures cover the run up to that point")
+    if plan.target.endpoint.http2:
+        notes.append(_HTTP2 if "2" in outcome.http_versions else _NOT_HTTP2)
     if note := _note_on_stale_connections(plan, outcome):
         notes.append(note)
     if plan.mode == "closed":

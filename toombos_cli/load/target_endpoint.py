@@ -92,4 +92,6 @@ def tls_context(target: LoadTarget) -> ssl.SSLContext:
     """
     context = new_context()
     trust(context, target.endpoint, is_local=not target.verify_tls)
+    if target.endpoint.http2:
+        context.set_alpn_protocols(["h2", "http/1.1"])
     return context

@@ -132,4 +132,7 @@ def test_a_server_of_http2_alone_is_named_as_such():
         plan = plan_for(port, requests=2, connections=1)
         report = report_of(plan, run_engine(plan))
     assert errors_of(report) == {("malformed", "wait"): 2}
-    assert report.errors[0]["sample"] == "the server speaks HTTP/2 alone; a load test sends HTTP/1.1"
+    assert (
+        report.errors[0]["sample"]
+        == "the server speaks HTTP/2; `http2 = true` in its table of the manifest asks for it"
+    )

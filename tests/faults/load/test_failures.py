@@ -17,6 +17,13 @@ from toombos_cli.load.slo import LoadCriteria
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
+
+def speak_first(connection: socket.socket) -> None:
+    """Greet the client, and wait until it hangs up."""
+    connection.sendall(b"220 mail.example.com ESMTP\r\n")
+    hang(connection)
+
+
 FAILURES = [
     ("the connection is reset before the first byte", reset, ("reset", "wait")),
     ("the connection is closed before the first byte", raw(b""), ("eof", "wait")),
@@ -32,6 +39,7 @@ FAILURES = [
     ("the body is longer than announced", raw(OK + b"surplus"), ("malformed", "body")),
     ("there are two responses", raw(OK + OK), ("malformed", "body")),
     ("there is no response", hang, ("timeout", "wait")),
+    ("the server speaks first", speak_first, ("malformed", "wait")),
 ]
 
 

@@ -185,17 +185,16 @@ def test_a_cookie_whose_time_is_over_is_not_sent_again(path, is_kept, tmp_path: 
     text = f'[[user]]\nname = "u"\n[[user.step]]\npath = "{path}"\ncookies = true\n'
     text += '[[user.step]]\npath = "/has"\ncookies = true\n'
     with shop() as server:
-        run(tmp_path / "one.toml", text, server, requests=40, connections=2)
-    assert server.seen["GET /has"] in (19, 20)  # both users may be in a round at the end
-    assert server.seen["GET /has with a=1"] == (server.seen["GET /has"] if is_kept else 0)
+        run(tmp_path / "one.toml", text, server, requests=40, connections=1)
+    assert server.seen["GET /has with a=1"] == count
 
 
 def test_cookies_are_kept_by_each_user_and_only_on_request(tmp_path: Path):
     text = '[[request]]\npath = "/cookie"\ncookies = true\ncapture = {}\nexpect = { json = { n = { min = 0 } } }\n'
     with shop() as server:
-        kept = run(tmp_path / "one.toml", text.replace("min = 0", "max = 9"), server, requests=20, connections=2)
+        kept = run(tmp_path / "one.toml", text.replace("min = 0", "max = 14"), server, requests=20, connections=2)
         dropped = run(tmp_path / "one.toml", text.replace("true", "false"), server, requests=20, connections=2)
-    assert kept.counts.ok == 20, "ten requests of each user count from 0 to 9"
+    assert kept.counts.ok == 20, "about ten requests of each user, which count from 0"
     assert dropped.counts.ok == 20
 
 

@@ -28,7 +28,7 @@ _REJECTED_WITHIN_S = 0.02
 # close, seen through a proxy that has read the request.
 _LONG_REST_NS = _AT_ONCE_NS = 1_000_000_000
 _END = b"\r\n\r\n"
-_HTTP2 = "the server speaks HTTP/2 alone; a load test sends HTTP/1.1"
+_HTTP2 = "the server speaks HTTP/2; `http2 = true` in its table of the manifest asks for it"
 NO_PERMITS: Iterator[None] = iter(())
 _NOTHING = Recorder((LoadRequest(name="", method="", path="", request=b""),), 0).tallies[0]  # matches no response
 
@@ -59,12 +59,14 @@ class Connection(asyncio.Protocol):
     of its write. While `permits` lasts, the request is repeated on each response without asking the owner.
     """
 
+    http_version = "1.1"
     __slots__ = (
         "_fast",
         "_fd",
         "_pending",
         "_reader",
         "due",
+        "ended",
         "first_byte",
         "first_written",
         "owner",
@@ -81,6 +83,8 @@ class Connection(asyncio.Protocol):
         self.tally: Tally | None = None
         self.transport: asyncio.Transport | None = None
         self.due = self.written = self.first_written = self.first_byte = self.rested = 0
+        self.ended: tuple[RequestFailure, str] | None = None
+        """Why the peer ended the connection while no request was in flight, and the text of the error."""
         self._fast = _NOTHING  # the tally, while the next bytes may be a whole response that needs no parser
         self._reader: ResponseReader | None = None
 
@@ -149,7 +153,7 @@ class Connection(asyncio.Protocol):
         """Handle received bytes in the general case, with the parser."""
         tally = self.tally
         if tally is None:
-            self.close()  # unsolicited bytes
+            self._end_at_rest(RequestFailure("malformed", "wait", ""), "bytes that no request asked for")
             return
         known = self._fast.heads.get(data[: data.find(_END) + len(_END)])
         if known is not None and known.length == len(data):
@@ -231,8 +235,14 @@ class Connection(asyncio.Protocol):
             else:
                 self._not_responded(classify(error, "wait"), str(error), was_read=None)
         elif self.transport is not None:
-            self.transport = None
-            self.owner.closed_at_rest(self)
+            failure = RequestFailure("eof", "wait", "") if exc is None else classify(exc, "wait")
+            self._end_at_rest(failure, str(exc or "closed before the request"))
+
+    def _end_at_rest(self, failure: RequestFailure, sample: str) -> None:
+        """Close the connection, on which no request is in flight, as the peer has ended it or cannot be understood."""
+        self.ended = failure, sample
+        self.close()
+        self.owner.closed_at_rest(self)
 
     def _ended(self) -> bool:
         """Handle the end of the peer's data before the first byte; report whether to keep the connection for now.

@@ -59,6 +59,7 @@ class Engine(ABC):
         self._warm = plan.warmup_s == 0
         self._cpu_s = self._cpu_sending_s = 0.0
         self._most_connections = 0
+        self._http_versions: set[str] = set()
 
     # A run: prepare, then start at the origin and continue until nothing is left to wait for.
 
@@ -104,6 +105,7 @@ class Engine(ABC):
             cpu_s=time.process_time() - self._cpu_s,
             cpu_sending_s=self._cpu_sending_s if self.sending_ended_ns else time.process_time() - self._cpu_s,
             connections=self._most_connections,
+            http_versions=frozenset(self._http_versions),
             interrupted_by=self.interrupted_by,
             aborted=self.aborted,
             target_lost=self.target_lost,
@@ -168,6 +170,10 @@ class Engine(ABC):
 
     def new_connection(self) -> Connection:
         """Return a connection that is not open yet."""
+        if self.plan.target.endpoint.http2:
+            from toombos_cli.load.engine.http2 import Http2Connection
+
+            return Http2Connection(self)
         return Connection(self)
 
     def pick(self) -> Tally:
@@ -185,6 +191,7 @@ class Engine(ABC):
         """Return a new connection to the target. Raise OSError (also TimeoutError and ssl.SSLError)."""
         connection = await self._connector.connect()
         self.connections.add(connection)
+        self._http_versions.add(connection.http_version)
         self._most_connections = max(self._most_connections, len(self.connections))
         return connection
 
@@ -201,7 +208,12 @@ class Engine(ABC):
             self.not_opened()
         else:
             tally.connected(clock() - began)
-            connection.send(tally, due)
+            if connection.ended is None:
+                connection.send(tally, due)
+                return
+            self.connections.discard(connection)
+            tally.fail(*connection.ended, clock())
+            self.not_opened()
 
     def finish(self) -> None:
         """End the run: nothing is in flight."""

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -24,6 +25,19 @@ Verdict = tuple[tuple[Mismatch, ...], Mapping[str, Any]]
 _MOST_BODY_BYTES = 16 * 1024 * 1024
 
 
+@dataclass(slots=True)
+class WholeResponse:
+    """A response that is complete, and when it was; `events` counts those of a stream, and is None elsewhere."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    ended_ns: int
+    latency_ms: float
+    truncated: bool = False
+    events: int | None = None
+
+
 class Judge:
     """The judge of one engine. `heads` are the known response heads; `think_s` is the pause after the last response."""
 
@@ -33,71 +47,58 @@ class Judge:
         self.think_s = 0.0
         self._accepts: dict[int, Accept | None] = {}
 
-    def judge(
-        self,
-        turn: Turn,
-        status: int,
-        headers: Headers,
-        body: bytes,
-        now_ns: int,
-        latency_ms: float,
-        *,
-        truncated: bool,
-        events: int | None = None,
-    ) -> bool | None:
+    def judge(self, turn: Turn, response: WholeResponse) -> bool | None:
         """Report whether the response is as the request demands; None if it is a redirect that is followed.
 
         The user is moved to its next step, or to a new round if the response is not as demanded.
         """
-        script, user = turn.script, turn.user
+        script, user, status = turn.script, turn.user, response.status
         if script.cookies:
-            _keep_cookies(user.cookies, headers)
+            _keep_cookies(user.cookies, response.headers)
         if script.follow_redirects and 300 <= status < 400:
-            location = next((value for name, value in headers if name == "location"), "")
+            location = next((value for name, value in response.headers if name == "location"), "")
             if location and self._users.follow(turn, status, location):
+                turn.result.followed += 1
                 return None
-        if not (status < 400 if script.status is None else status_fits(script.status, status)):
-            wanted = "below 400" if script.status is None else _status_words(script)
-            self._note(turn, Mismatch(f"HTTP {wanted}", f"HTTP {status}"), now_ns)
-            self.think_s = 0.0
-            self._users.begin_anew(user)
-            return False
-        captured: Mapping[str, Any] = {}
-        mismatches: tuple[Mismatch, ...] = ()
-        if script.events is not None and events is not None and events < script.events:
-            mismatches = (Mismatch(f"{script.events} events", f"{events} events, then the end"),)
-        if script.step is not None:
-            unmet, captured = self._verdict(script, script.step, user.values, status, headers, body, truncated)
-            mismatches += unmet
-            limit_ms = script.step.latency_limit_ms
-            if limit_ms is not None and latency_ms > limit_ms:
-                mismatches += (Mismatch(f"a response within {limit_ms:g} ms", f"{latency_ms:.0f} ms"),)
+        mismatches, captured = self._verdict(script, user.values, response)
         if mismatches:
             for mismatch in mismatches:
-                self._note(turn, mismatch, now_ns)
+                self._note(turn, mismatch, response.ended_ns)
             self.think_s = 0.0
             self._users.begin_anew(user)
             return False
         self.think_s = self._users.advance(user, script, captured)
         return True
 
-    def _verdict(
-        self,
-        script: Script,
-        step: SmokeStep,
-        values: Mapping[str, Any],
-        status: int,
-        headers: Headers,
-        body: bytes,
-        truncated: bool,
-    ) -> Verdict:
-        if not script.conditions_vary and not truncated:
-            if id(script) not in self._accepts:
-                self._accepts[id(script)] = quick_check(step)
-            accept = self._accepts[id(script)]
-            if accept is not None and (captured := accept(headers, body)) is not None:
-                return (), captured
-        return _judged(script, step, values, status, headers, body, truncated)
+    def _verdict(self, script: Script, values: Mapping[str, Any], response: WholeResponse) -> Verdict:
+        status, step = response.status, script.step
+        if not (status < 400 if script.status is None else status_fits(script.status, status)):
+            wanted = "below 400" if script.status is None else _status_words(script)
+            return (Mismatch(f"HTTP {wanted}", f"HTTP {status}"),), {}
+        captured: Mapping[str, Any] = {}
+        mismatches: tuple[Mismatch, ...] = ()
+        if script.events is not None and response.events is not None and response.events < script.events:
+            mismatches = (Mismatch(f"{script.events} events", f"{response.events} events, then the end"),)
+        if step is not None:
+            accepted = self._accepted(script, step, response)
+            if accepted is None:
+                unmet, captured = _judged(script, step, values, response)
+                mismatches += unmet
+            else:
+                captured = accepted
+            limit_ms = step.latency_limit_ms
+            if limit_ms is not None and response.latency_ms > limit_ms:
+                mismatches += (Mismatch(f"a response within {limit_ms:g} ms", f"{response.latency_ms:.0f} ms"),)
+        return mismatches, captured
+
+    def _accepted(self, script: Script, step: SmokeStep, response: WholeResponse) -> Mapping[str, Any] | None:
+        """Return what the quick check captures, or None if it does not accept the response."""
+        if script.conditions_vary or response.truncated:
+            return None
+        if id(script) not in self._accepts:
+            self._accepts[id(script)] = quick_check(step)
+        accept = self._accepts[id(script)]
+        return None if accept is None else accept(response.headers, response.body)
 
     def _note(self, turn: Turn, mismatch: Mismatch, now_ns: int) -> None:
         known = turn.result.unmet.get(mismatch.expected)
@@ -108,43 +109,39 @@ class Judge:
             known.count += 1
 
 
-def _judged(
-    script: Script,
-    step: SmokeStep,
-    values: Mapping[str, Any],
-    status: int,
-    headers: Headers,
-    body: bytes,
-    truncated: bool,
-) -> Verdict:
+def _judged(script: Script, step: SmokeStep, values: Mapping[str, Any], response: WholeResponse) -> Verdict:
     if script.conditions_vary:
         try:
             step = fill(step, values)
         except (MissingVariableError, ValueError) as error:
             return (Mismatch("conditions whose variables have values", f"none for {error}"),), {}
-    result = _result(status, headers, body, truncated)
-    response = StepResponse(result=result)
-    mismatches = tuple(content_mismatches(step, response))
+    found = StepResponse(result=_result(response))
+    mismatches = tuple(content_mismatches(step, found))
     if mismatches:
         return mismatches, {}
-    return (), {name: response.find(place) for name, place in step.captures()}
+    return (), {name: found.find(place) for name, place in step.captures()}
 
 
-def _result(status: int, headers: Headers, body: bytes, truncated: bool) -> ProbeResult:
-    coding = next((value for name, value in headers if name == "content-encoding"), "")
-    if not coding:
-        return ProbeResult(
-            url="", reason=Reason.OK, http_status=status, headers=headers, body=body, truncated=truncated
-        )
-    try:
-        coded = decoder(coding)
-        body = coded.decode(body, _MOST_BODY_BYTES)
-        coded.end()
-    except CodingError as error:
-        return ProbeResult(
-            url="", reason=Reason.BODY, cause=Cause.UNREADABLE, detail=str(error), http_status=status, headers=headers
-        )
-    return ProbeResult(url="", reason=Reason.OK, http_status=status, headers=headers, body=body, truncated=truncated)
+def _result(response: WholeResponse) -> ProbeResult:
+    body, reason, cause, detail = response.body, Reason.OK, None, ""
+    coding = next((value for name, value in response.headers if name == "content-encoding"), "")
+    if coding:
+        try:
+            coded = decoder(coding)
+            body = coded.decode(body, _MOST_BODY_BYTES)
+            coded.end()
+        except CodingError as error:
+            body, reason, cause, detail = b"", Reason.BODY, Cause.UNREADABLE, str(error)
+    return ProbeResult(
+        url="",
+        reason=reason,
+        cause=cause,
+        detail=detail,
+        http_status=response.status,
+        headers=response.headers,
+        body=body,
+        truncated=response.truncated and cause is None,
+    )
 
 
 def _status_words(script: Script) -> str:

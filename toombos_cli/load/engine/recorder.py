@@ -21,7 +21,10 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  #
 
 
 class RequestFailure(NamedTuple):
-    """A kind of failure. `error_class`, `phase`: see engine/failures.py; `errno`: a name such as ECONNRESET, or ""."""
+    """A kind of failure. `error_class`, `phase`: see engine/failures.py.
+
+    `errno` is the name of a system error, such as ECONNRESET, or of an HTTP/2 error, such as REFUSED_STREAM, or "".
+    """
 
     error_class: str
     phase: str
@@ -81,7 +84,7 @@ class EndpointResult:
     `samples` has, for each error status, the start of the first response body. `in_time` counts, by kind, the
     responses that came while load was sent. `retried` requests were sent again on a fresh connection. `unmet` counts,
     for each expectation, the responses that did not meet it; its samples say what came instead. `events` counts those
-    of streams.
+    of streams, `followed` the redirects that were followed, which nothing is expected of.
     """
 
     name: str
@@ -95,6 +98,7 @@ class EndpointResult:
     events: int = 0
     timeline: Timeline = field(default_factory=Timeline)
     """Its own series, of completed requests, if there are other endpoints."""
+    followed: int = 0
 
     def absorb(self, other: "EndpointResult") -> None:
         """Add what another process counted for the same endpoint."""
@@ -109,6 +113,7 @@ class EndpointResult:
         _absorb(self.unmet, other.unmet)
         self.events += other.events
         self.timeline = Timeline.merged([self.timeline, other.timeline])
+        self.followed += other.followed
 
 
 def _absorb(known: dict[Kind, FailureCount], others: Mapping[Kind, FailureCount]) -> None:
@@ -129,6 +134,7 @@ class EngineResult:
     `scheduled` requests were due; of these, `dropped` were never sent, `sent_in_time` before the sending ended.
     The sending starts at `started_ns`; it ends with the schedule, with the given duration, or with the last request.
     `cpu_s` is the generator's CPU time until `ended_ns`, `cpu_sending_s` the part until the end of the sending.
+    `http_versions` are those that its connections spoke.
     """
 
     endpoints: list[EndpointResult]
@@ -144,6 +150,7 @@ class EngineResult:
     cpu_s: float
     cpu_sending_s: float
     connections: int
+    http_versions: frozenset[str] = frozenset()
     interrupted_by: int = 0
     aborted: bool = False
     target_lost: bool = False
@@ -188,6 +195,7 @@ class EngineResult:
             first.cpu_s += other.cpu_s
             first.cpu_sending_s += other.cpu_sending_s
             first.connections += other.connections
+            first.http_versions |= other.http_versions
             first.aborted = first.aborted or other.aborted
             first.target_lost = first.target_lost or other.target_lost
             first.interrupted_by = first.interrupted_by or other.interrupted_by

@@ -1,5 +1,7 @@
 """Read HTTP/1.x responses with httptools (llhttp) and find where each one ends (RFC 9112, section 6.3)."""
 
+from collections.abc import Iterable
+
 import httptools
 
 _EXCERPT_BYTES = 2000
@@ -72,6 +74,23 @@ class ResponseReader:
             raise MalformedResponseError(f"more than {_FRAMING_BYTES} bytes of head or trailers")
         if self._done and self._bodiless:  # llhttp waits for the body that Content-Length announces
             self._parser = httptools.HttpResponseParser(self)
+        return self._done
+
+    def take_head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take the head of a response that HTTP/2 frames; `on_body` takes its parts, and `take_end` its end."""
+        self.on_message_begin()
+        for name, value in headers:
+            self.on_header(name, value)
+        self.status = status
+        self.keep_alive = self._delimited = True
+
+    def take_end(self) -> None:
+        """Take the end of a response that HTTP/2 frames."""
+        self._done = True
+
+    @property
+    def complete(self) -> bool:
+        """Report whether the whole response was seen."""
         return self._done
 
     def finish(self) -> bool:

@@ -11,7 +11,7 @@ from typing import cast
 from toombos_cli.load.engine.closed import ClosedLoop
 from toombos_cli.load.engine.connection import Connection
 from toombos_cli.load.engine.engine import Engine
-from toombos_cli.load.engine.judge import Judge
+from toombos_cli.load.engine.judge import Headers, Judge, WholeResponse
 from toombos_cli.load.engine.open import OpenLoop
 from toombos_cli.load.engine.recorder import RequestFailure, Tally
 from toombos_cli.load.engine.response import ResponseReader
@@ -22,9 +22,6 @@ from toombos_cli.load.plan import LoadPlan
 _MOST_BODY_BYTES = 16 * 1024 * 1024
 _KNOWN_HEADS = 256
 _END = b"\r\n\r\n"
-Headers = tuple[tuple[str, str], ...]
-SeenHead = tuple[int, int, Headers]
-"""The length of a response that begins with a head, its status and its headers."""
 
 
 class WholeReader(ResponseReader):
@@ -119,7 +116,7 @@ class ScriptedConnection(Connection):
             return
         self.first_byte = now
         _, status, headers = seen
-        self._judged(cast(Turn, turn), status, headers, data[end:], now)
+        self._judged(cast(Turn, turn), WholeResponse(status, headers, data[end:], now, (now - self.written) / 1e6))
         self._settle(usable=True)
 
     def _begin_reading(self, tally: Tally) -> ResponseReader:
@@ -141,34 +138,27 @@ class ScriptedConnection(Connection):
     def _count(self, tally: Tally, reader: ResponseReader, now: int) -> None:
         whole = cast(WholeReader, reader)
         tally.result.events += whole.events
-        turn = cast(Turn, tally)
-        self._judged(turn, whole.status, whole.headers, whole.body, now, truncated=whole.truncated, events=whole.events)
+        took_ms = (now - self.written) / 1e6
+        response = WholeResponse(
+            whole.status, whole.headers, whole.body, now, took_ms, truncated=whole.truncated, events=whole.events
+        )
+        self._judged(cast(Turn, tally), response)
 
-    def _judged(
-        self,
-        turn: Turn,
-        status: int,
-        headers: Headers,
-        body: bytes,
-        now: int,
-        *,
-        truncated: bool = False,
-        events: int | None = None,
-    ) -> None:
+    def _judged(self, turn: Turn, response: WholeResponse) -> None:
         """Judge and count a whole response, and move its user on."""
         if self._listening is not None:
             self._listening.cancel()
             self._listening = None
         due = self.due or self.written
-        took_ms = (now - self.written) / 1e6
-        ok = self._judge.judge(turn, status, headers, body, now, took_ms, truncated=truncated, events=events)
+        status, body = response.status, response.body
+        ok = self._judge.judge(turn, response)
         if ok is None:
-            ok = status < 400  # a redirect that is followed
+            ok = True  # a redirect that is followed
         else:
             self.think_s = self._judge.think_s
         if not ok and body:
             turn.result.samples.setdefault(status, body[:2000])
-        self._record(turn, status, ok=ok, now=now, due=due)
+        self._record(turn, status, ok=ok, now=response.ended_ns, due=due)
 
     def _heard_enough(self, turn: Turn) -> None:
         """End a stream that was listened to for its time, unless nothing has come."""
@@ -195,6 +185,10 @@ class _Scripted(Engine):
         self._judge = Judge(self.users)
 
     def new_connection(self) -> Connection:
+        if self.plan.target.endpoint.http2:
+            from toombos_cli.load.engine.http2 import ScriptedHttp2Connection
+
+            return ScriptedHttp2Connection(self, self.users, self._judge)
         return ScriptedConnection(self, self.users, self._judge)
 
     def pick(self) -> Tally:
