@@ -81,6 +81,11 @@ class LoadPlan:
         return "open" if self.stages else "closed"
 
     @property
+    def checked(self) -> frozenset[str]:
+        """Return the names of the requests with expectations."""
+        return frozenset(e.name for e in self.endpoints if e.script is not None and e.script.has_checks)
+
+    @property
     def planned_s(self) -> float | None:
         """Return the seconds of sending, without warm-up and drain, or None if only `requests` ends the run."""
         return sum(stage.duration_s for stage in self.stages) if self.stages else self.duration_s

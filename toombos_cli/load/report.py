@@ -7,7 +7,7 @@ from toombos_cli.base.errors import OperationError, Problem
 from toombos_cli.base.results import WRONG, Case, Report, Verdict, worst
 
 SCHEMA = "toombos.load/1"
-ObjectiveKind = Literal["latency", "error_rate", "rps", "ok_rps", "cpu", "rss"]
+ObjectiveKind = Literal["latency", "error_rate", "checks", "rps", "ok_rps", "cpu", "rss"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,10 +44,14 @@ def run_load(
         read_baseline(criteria.save_baseline, plan)
     objectives = criteria.objectives
     check_objectives(
-        objectives, requests=(endpoint.name for endpoint in plan.endpoints), servers=(server.name for server in watched)
+        objectives,
+        requests=(endpoint.name for endpoint in plan.endpoints),
+        servers=(server.name for server in watched),
+        checked=plan.checked,
     )
     observer = LoadObserver(
-        on_snapshot=on_snapshot, is_lost=partial(is_lost, objectives) if criteria.abort_on_fail else None
+        on_snapshot=on_snapshot,
+        is_lost=partial(is_lost, objectives, checked=plan.checked) if criteria.abort_on_fail else None,
     )
     with ServerWatch(watched) as watch:
         outcome, hosts = (run_plan(plan, observer), ()) if locust is None else run_locust(plan, locust, observer)
@@ -60,7 +64,7 @@ def run_load(
         outcome,
         argv=argv,
         servers=servers,
-        slo=judge_all(objectives, outcome, servers),
+        slo=judge_all(objectives, outcome, servers, checked=plan.checked),
         baseline=compared,
         notes=(*([host_note(locust.workers, hosts)] if locust else []), *_notes(plan, outcome)),
     )

@@ -118,6 +118,11 @@ class Script:
         return self.events is not None or self.listen_s is not None
 
     @property
+    def has_checks(self) -> bool:
+        """Whether it expects anything of the response beside a status below 400."""
+        return self.status is not None or self.step is not None or self.events is not None
+
+    @property
     def demands(self) -> str:
         """Everything but the bytes as text: two runs with the same demands and bytes are comparable."""
         conditions = self.step and {name: str(getattr(self.step, name)) for name in self.step.__struct_fields__}

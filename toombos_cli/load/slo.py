@@ -3,14 +3,15 @@
     objective  = metric comparison value
     metric     = [ "response." | "service." | "ttfb." | "ok." ] percentile [ request ]   (p50, p99.9, ..., max, mean)
                | "connect." percentile
-               | ( "error_rate" | "rps" | "ok_rps" ) [ request ]
+               | ( "error_rate" | "checks" | "rps" | "ok_rps" ) [ request ]
                | server ( ".cpu" | ".rss" )
     request    = "{" name of a request of the mix "}"
     comparison = "<" | "<=" | ">" | ">="
-    value      = duration (us, ms, s, m) for latencies, number or percent for error_rate, number for rates,
+    value      = duration (us, ms, s, m) for latencies, number or percent for error_rate and checks, number for rates,
                  percent of one core for cpu, bytes (kB, MB, GB, KiB, MiB, GiB) for rss
 
 A percentile without a prefix refers to the response time: how long a user waits. `ok.` means successes alone.
+`checks` is the share of the requests with expectations that met them.
 """
 
 import operator
@@ -41,7 +42,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 _METRIC = re.compile(
     r"(?:(?P<distribution>response|service|connect|ttfb|ok)\.)?"
     r"(?:p(?P<percent>\d{1,3}(?:\.\d+)?)|(?P<figure>max|mean))(?![\w.:-])"
-    r"|(?P<kind>error_rate|rps|ok_rps)(?![\w.:-])"
+    r"|(?P<kind>error_rate|checks|rps|ok_rps)(?![\w.:-])"
     r"|(?P<server>[^\s,<>={}]+)\.(?P<use>cpu|rss)"
 )
 _REQUEST = re.compile(r"\{([^{}]*)\}")
@@ -52,6 +53,7 @@ _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2*
 _UNIT = {
     "latency": "a unit: us, ms, s or m",
     "error_rate": "a number or percent",
+    "checks": "a number or percent",
     "rps": "a bare number",
     "ok_rps": "a bare number",
     "cpu": "percent of one core",
@@ -127,7 +129,7 @@ def _parse_one(text: str, position: int) -> tuple[Objective, int]:
     begin = position = _skip_blanks(text, position)
     metric = _METRIC.match(text, position)
     if not metric or (metric["percent"] and not 0 < float(metric["percent"]) <= 100):
-        expected = "p50 ... p99.99, max, mean, error_rate, rps, ok_rps, SERVICE.cpu or SERVICE.rss"
+        expected = "p50 ... p99.99, max, mean, error_rate, checks, rps, ok_rps, SERVICE.cpu or SERVICE.rss"
         raise _error(text, position, f"expected a metric: {expected}")
     kind = cast(ObjectiveKind, metric["kind"] or metric["use"] or "latency")
     position = _skip_blanks(text, metric.end())
@@ -164,7 +166,7 @@ def _limit(kind: ObjectiveKind, number: float, unit: str | None) -> float | None
     match kind:
         case "latency":
             return number * UNITS_S[unit] * 1e6 if unit in UNITS_S else None
-        case "error_rate":
+        case "error_rate" | "checks":
             return number / 100 if unit == "%" else number if unit is None else None
         case "rps" | "ok_rps":
             return number if unit is None else None
@@ -184,8 +186,17 @@ def _error(text: str, position: int, message: str) -> UsageError:
     return UsageError(f"{message} at position {position + 1}\n  {text}\n  {' ' * position}^", where="--slo")
 
 
-def check_objectives(objectives: tuple[Objective, ...], *, requests: Iterable[str], servers: Iterable[str]) -> None:
-    """Raise UsageError if an objective names a request or server that there is not."""
+def check_objectives(
+    objectives: tuple[Objective, ...],
+    *,
+    requests: Iterable[str],
+    servers: Iterable[str],
+    checked: frozenset[str] = frozenset(),
+) -> None:
+    """Raise UsageError if an objective names a request or server that there is not, or judges checks without any.
+
+    `checked` are the requests with expectations.
+    """
     known = {"request": set(requests), "server": set(servers)}
     for objective in objectives:
         for kind, name in (("request", objective.endpoint), ("server", objective.server)):
@@ -195,6 +206,14 @@ def check_objectives(objectives: tuple[Objective, ...], *, requests: Iterable[st
                     where=f"--slo {objective.text}",
                     hint=f"use one of: {', '.join(sorted(known[kind]))}",
                 )
+        if objective.kind == "checks" and not (
+            checked if objective.endpoint is None else objective.endpoint in checked
+        ):
+            raise UsageError(
+                "nothing is checked: no request has expectations",
+                where=f"--slo {objective.text}",
+                hint="write --expect-status 200, or expect = { status = 200 } in a scenario",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,32 +224,43 @@ class Figures:
     counts: Counts
     throughput_rps: float | None = None
     ok_rps: float | None = None
+    checks: float | None = None
+    """The share of the requests with expectations that met them; None if there were none."""
 
 
 def judge_all(
-    objectives: tuple[Objective, ...], outcome: EngineResult, servers: tuple[ServerUse, ...] = ()
+    objectives: tuple[Objective, ...],
+    outcome: EngineResult,
+    servers: tuple[ServerUse, ...] = (),
+    *,
+    checked: frozenset[str] = frozenset(),
 ) -> tuple[ObjectiveResult, ...]:
-    """Return whether each objective was met by a run that has ended."""
+    """Return whether each objective was met by a run that has ended. `checked` are the requests with expectations."""
     uses = {server.name: server for server in servers}
-    whole = Figures(
-        distributions=distributions_of(outcome.endpoints, outcome.connect),
-        counts=settled_counts(outcome.endpoints, outcome),
-        throughput_rps=throughput_rps(outcome.endpoints, outcome),
-        ok_rps=throughput_rps(outcome.endpoints, outcome, successes=True),
-    )
-    parts = {result.name: _figures_of(result, outcome) for result in outcome.endpoints}
+    whole = _figures_of(outcome.endpoints, outcome, checked)
+    parts = {result.name: _figures_of([result], outcome, checked) for result in outcome.endpoints}
     return tuple(
         judge(o, whole if o.endpoint is None else parts[o.endpoint], uses.get(o.server or "")) for o in objectives
     )
 
 
-def _figures_of(result: EndpointResult, outcome: EngineResult) -> Figures:
+def _figures_of(results: list[EndpointResult], outcome: EngineResult, checked: frozenset[str]) -> Figures:
+    is_whole = results is outcome.endpoints
     return Figures(
-        distributions=distributions_of([result]),
-        counts=settled_counts([result], outcome),
-        throughput_rps=throughput_rps([result], outcome),
-        ok_rps=throughput_rps([result], outcome, successes=True),
+        distributions=distributions_of(results, outcome.connect if is_whole else None),
+        counts=settled_counts(results, outcome),
+        throughput_rps=throughput_rps(results, outcome),
+        ok_rps=throughput_rps(results, outcome, successes=True),
+        checks=_share_of_checks(results, outcome, checked),
     )
+
+
+def _share_of_checks(results: list[EndpointResult], outcome: EngineResult, checked: frozenset[str]) -> float | None:
+    """Return the share of the requests that met their expectations; a failure of the server meets none."""
+    found = [result for result in results if result.name in checked]
+    counts = settled_counts(found, outcome)
+    followed = sum(result.followed for result in found)
+    return (counts.ok - followed) / (counts.judged - followed) if counts.judged > followed else None
 
 
 def judge(objective: Objective, figures: Figures, server: ServerUse | None = None) -> ObjectiveResult:
@@ -256,6 +286,8 @@ def _measured(objective: Objective, figures: Figures, server: ServerUse | None) 
         case "error_rate":
             counts = figures.counts
             return (counts.error_rate, f"{counts.error_rate:.3%}", False) if counts.judged else (None, "", False)
+        case "checks":
+            return figures.checks, "" if figures.checks is None else f"{figures.checks:.3%}", False
         case "rps" | "ok_rps":
             rate = figures.ok_rps if objective.kind == "ok_rps" else figures.throughput_rps
             return rate, f"{rate:.1f} rps" if rate is not None else "", False
@@ -293,15 +325,23 @@ def _verdict(objective: Objective, measured: float | None, shown: str, unknown: 
     return (Verdict.PASS if holds else Verdict.FAIL), (f"at least {shown}" if unknown else shown)
 
 
-def is_lost(objectives: tuple[Objective, ...], outcome: EngineResult) -> bool:
-    """Report whether an objective on latency or errors is already missed; always False before 100 requests."""
-    early = [o for o in objectives if o.kind in ("latency", "error_rate") and o.is_upper_bound]
+def is_lost(objectives: tuple[Objective, ...], outcome: EngineResult, *, checked: frozenset[str] = frozenset()) -> bool:
+    """Report whether an objective on latency, errors or checks is already missed; always False before 100 requests."""
+    early = [
+        o
+        for o in objectives
+        if (o.kind in ("latency", "error_rate") and o.is_upper_bound) or (o.kind == "checks" and not o.is_upper_bound)
+    ]
     for objective in early:
         results = [r for r in outcome.endpoints if objective.endpoint in (None, r.name)]
         counts = count_requests(results)  # requests in flight have not failed
         if counts.scheduled < _ENOUGH_TO_GIVE_UP:
             continue
-        figures = Figures(distributions=distributions_of(results, outcome.connect), counts=counts)
+        figures = Figures(
+            distributions=distributions_of(results, outcome.connect),
+            counts=counts,
+            checks=_share_of_checks(results, outcome, checked),
+        )
         if judge(objective, figures).verdict is Verdict.FAIL:
             return True
     return False

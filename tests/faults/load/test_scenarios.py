@@ -1,18 +1,24 @@
 """Scenarios against a server that remembers what it got: data, checks, captures, cookies, redirects and streams."""
 
 import json
+import socket
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests.support.loading import at_rate, errors_of, plan_for, report_of, target_at
+from tests.support.servers import read_request, serve
 from tests.support.shop_server import Shop, shop
+from toombos_cli.base.results import Verdict
 from toombos_cli.load.engine.fleet import run_engine, run_plan
 from toombos_cli.load.observer import NOBODY
 from toombos_cli.load.report import LoadReport
+from toombos_cli.load.run import run_load
 from toombos_cli.load.scenario import read_scenario
 from toombos_cli.load.scenario_mix import scenario_mix
+from toombos_cli.load.slo import LoadCriteria, parse_objectives
 
 BUYER = """
 [data.people]
@@ -187,6 +193,59 @@ def test_a_cookie_whose_time_is_over_is_not_sent_again(path, is_kept, tmp_path: 
     with shop() as server:
         run(tmp_path / "one.toml", text, server, requests=40, connections=1)
     assert server.seen["GET /has with a=1"] == count
+
+
+CHECKED = """
+[[request]]
+name = "bought"
+path = "PATH"
+follow_redirects = true
+expect = { json = { n = { max = 2 } } }
+
+[[request]]
+name = "seen"
+path = "/seen"
+weight = 0.0001
+"""
+CHECKS = {
+    "three of four are as expected": ("/n", "checks>=75%", 0.75, Verdict.WARN),
+    "fewer are as expected than is demanded": ("/n", "checks>75%", 0.75, Verdict.FAIL),
+    "one request is named": ("/n", "checks{bought}>=76%", 0.75, Verdict.FAIL),
+    "half fail, which the objective on checks alone does not allow": ("/half", "checks>=40%", 0.5, Verdict.FAIL),
+    "half fail, which an objective on errors allows": ("/half", "checks>=40%,error_rate<=50%", 0.5, Verdict.PASS),
+    "of a redirect that is followed nothing is expected": ("/old/half", "checks>=60%", 0.5, Verdict.FAIL),
+    "no response is not what was expected": ("/hangs-up", "checks>=75%", 0.75, Verdict.WARN),
+}
+
+
+@pytest.mark.parametrize(("path", "slo", "measured", "verdict"), CHECKS.values(), ids=CHECKS)
+def test_an_objective_may_be_on_the_share_of_what_was_expected(path, slo, measured, verdict, tmp_path: Path):
+    served = count()
+
+    def respond(connection: socket.socket) -> None:
+        while request := read_request(connection):
+            if b" /old" in request:
+                place = request.split(b" ")[1].removeprefix(b"/old")
+                connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % place)
+                continue
+            number = next(served) % 4
+            if b" /hangs-up" in request and number == 3:
+                return
+            body = b'{"n": %d}' % (number * 2 if b"half" in request else number)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    file = tmp_path / "mix.toml"
+    file.write_text(CHECKED.replace("PATH", path))
+    with serve(respond) as port:
+        mix, users = scenario_mix(read_scenario(file), file, target_at(port), (), keepalive=True, environment={})
+        requests = 48 if "old" in path else 24
+        plan = plan_for(port, endpoints=mix, users=users, requests=requests, connections=1)
+        for _ in range(5):  # on a busy machine the generator may lag, and the report is then invalid
+            report = run_load(plan, criteria=LoadCriteria(objectives=parse_objectives(slo)))
+            if report.generator.valid:
+                break
+    assert report.slo[0].measured == measured
+    assert report.verdict is verdict
 
 
 def test_cookies_are_kept_by_each_user_and_only_on_request(tmp_path: Path):

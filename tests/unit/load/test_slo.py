@@ -20,6 +20,9 @@ PARSED = [
     ("mean<5ms", ("latency", "response", None, "<", 5_000)),
     ("error_rate<1%", ("error_rate", "response", None, "<", 0.01)),
     ("error_rate<=0.005", ("error_rate", "response", None, "<=", 0.005)),
+    ("checks>=99%", ("checks", "response", None, ">=", 0.99)),
+    ("checks > 0.5", ("checks", "response", None, ">", 0.5)),
+    ("checks.rss<1MB", ("rss", "response", None, "<", 1e6)),
     ("rps>=100", ("rps", "response", None, ">=", 100)),
     ("ok_rps>=100", ("ok_rps", "response", None, ">=", 100)),
     ("ok.p99<100ms", ("latency", "ok", 99.0, "<", 100_000)),
@@ -44,6 +47,7 @@ def test_an_objective_is_parsed(text, expected):
         ("p99{look}<1s", "look", None),
         ("ok.p50 { GET /items, all } < 1s", "GET /items, all", None),
         ("error_rate{look}<1%", "look", None),
+        ("checks{look}>=99%", "look", None),
         ("rps{look}>1", "look", None),
         ("ok_rps{look}>1", "look", None),
         ("crm.cpu<80%", None, "crm"),
@@ -64,6 +68,14 @@ def test_an_objective_on_what_is_not_in_the_run_is_refused_before_anything_is_se
     assert "use one of: " in (caught.value.problems[0].hint or "")
 
 
+@pytest.mark.parametrize(("text", "checked"), [("checks>=99%", set()), ("checks{buy}>=99%", {"look"})])
+def test_checks_of_requests_that_expect_nothing_are_refused(text, checked):
+    objectives = parse_objectives(text)
+    with pytest.raises(UsageError, match="no request has expectations"):
+        check_objectives(objectives, requests=("look", "buy"), servers=(), checked=frozenset(checked))
+    check_objectives(objectives, requests=("look", "buy"), servers=(), checked=frozenset({"buy"}))
+
+
 def test_objectives_are_separated_by_commas():
     assert [o.text for o in parse_objectives(" p99<800ms , error_rate<1% ")] == ["p99<800ms", "error_rate<1%"]
 
@@ -78,6 +90,8 @@ UNREADABLE = [
     ("p101<1ms", 1, "a metric"),
     ("latency<1ms", 1, "a metric"),
     ("error_rate<1s", 13, "percent"),
+    ("checks>=1s", 10, "percent"),
+    ("checks=99%", 7, "<, <="),
     ("rps>5%", 6, "bare number"),
     ("p99<1ms error_rate<1%", 9, "a comma"),
     ("p99<1ms,", 9, "a metric"),
@@ -116,6 +130,8 @@ JUDGED = [
     ("error_rate<5%", Verdict.FAIL),
     ("rps>10", Verdict.PASS),
     ("service.p50<1s", Verdict.ERROR),  # nothing was measured
+    ("checks>=90%", Verdict.PASS),
+    ("checks>95%", Verdict.FAIL),
     ("ok_rps>30", Verdict.PASS),
     ("ok_rps>40", Verdict.FAIL),
     ("crm.cpu<80%", Verdict.PASS),
@@ -131,7 +147,7 @@ def test_unanswered_requests_never_make_an_objective_pass(text, verdict):
     counts = Counts(scheduled=100, ok=90, http_error=0, transport_error=0, censored=10, dropped=0)
     distributions = {"response": TEN_UNANSWERED, "service": Distribution({}, {})}
     (objective,) = parse_objectives(text)
-    figures = Figures(distributions=distributions, counts=counts, throughput_rps=50.0, ok_rps=40.0)
+    figures = Figures(distributions=distributions, counts=counts, throughput_rps=50.0, ok_rps=40.0, checks=0.9)
     crm = ServerUse(
         name="crm", pid=1, cpu_percent=75.0, cpu_ms_per_request=1.0, cpu_s=1.0, rss_max_bytes=50_000_000, series=()
     )
