@@ -2,8 +2,9 @@
 
     python tests/benchmarks/load_engine.py [--pairs 5] [--requests 100000] [--millions 5]
 
-Prints medians and ratios: throughput for a constant response at 10 and 100 connections, throughput and median
-latency for a server that responds after 5 ms (where all three must agree), CPU per request, and peak memory.
+Prints medians and ratios: throughput for a constant response at 10 and 100 connections, the same for a scenario with
+data, checks and captures, throughput and median latency for a server that responds after 5 ms (where all three must
+agree), CPU per request, and peak memory.
 """
 
 import argparse
@@ -28,6 +29,24 @@ from tests.support.runner import TOOMBOS, data_of, run_toombos
 from tests.support.waiting import wait_for
 
 BODY = '{"preview_only": true, "send_email": false, "publish_web": false}'
+SCENARIO = """
+[data.people]
+file = "people.csv"
+
+[[user]]
+name = "buyer"
+
+[[user.step]]
+path = "/login"
+json = { name = "${people.name}", key = "${uuid}" }
+expect = { status = 200, json = { status = "preview" } }
+capture = { token = "status" }
+
+[[user.step]]
+path = "/items/${counter}"
+headers = { Authorization = "Bearer ${token}" }
+expect = { status = 200, json = { status = "preview" } }
+"""
 CONFIGURATION = """worker_processes 1; daemon off; pid {d}/pid; error_log {d}/errors;
 events {{ worker_connections 4096; }}
 http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {d}/b; proxy_temp_path {d}/x;
@@ -83,6 +102,25 @@ def throughput(url: str, directory: Path, *, connections: int, pairs: int, reque
     print(f"c={connections}: toombos used {statistics.median(costs):.1f} µs of CPU a request")
 
 
+def scenario(url: str, directory: Path, *, pairs: int, requests: int) -> None:
+    """Compare users with data, checks and captures with wrk, which sends the same request again and again."""
+    file = directory / "mix.toml"
+    file.write_text(SCENARIO)
+    (directory / "people.csv").write_text("name\n" + "".join(f"N{number}\n" for number in range(1000)))
+    rates: list[float] = []
+    costs = []
+    for _ in range(pairs):
+        data = toombos(url, "--scenario", str(file), "-n", str(requests), "-c", "10")
+        assert data["counts"]["ok"] == requests
+        costs.append(data["generator"]["cpu_us_per_request"])
+        text = run("wrk", "-t1", "-c10", "-d2", url)
+        rates.append(data["throughput_rps"] / float(re.findall(r"Requests/sec:\s+(\S+)", text)[0]))
+    print(
+        f"data, checks and captures: toombos/wrk {statistics.median(rates):.2f} ({min(rates):.2f} to {max(rates):.2f})"
+    )
+    print(f"data, checks and captures: {statistics.median(costs):.1f} µs of CPU a request, at least {min(costs):.1f}")
+
+
 def agreement() -> None:
     """Compare all three where the server takes the time: they must measure the same."""
     with load_server("fixed:5") as server:
@@ -123,6 +161,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, nginx(Path(name)) as url:
         for connections in (10, 100):
             throughput(url, Path(name), connections=connections, pairs=options.pairs, requests=options.requests)
+        scenario(url, Path(name), pairs=options.pairs, requests=options.requests)
         agreement()
         if options.millions:
             memory(url, options.millions)

@@ -9,6 +9,9 @@ usage: load_server.py BEHAVIOUR BACKLOG PORT
     reset:EVERY       as fixed:0, but ends the connection of every EVERY-th request with a TCP reset
     error:EVERY       as fixed:0, but every EVERY-th response is a 500
     slow:MS           as fixed, but closes each connection after its response
+    hang:MS:EVERY     as fixed, but never responds to every EVERY-th request
+    silent:MS         as fixed, but closes each connection after its response without announcing it
+    hints:MS          as fixed, but sends an interim response (103) at once
 
 Prints its port. On SIGTERM it prints {"requests": N, "held_ms": [...], "answered_ns": [...]}: how long it held each
 answered request, and the times of its responses on the monotonic clock.
@@ -62,6 +65,10 @@ class Behaviour:
             data = response(b"500 Internal Server Error")
         if self.name in ("reset", "error"):
             delay_s = 0.0
+        elif self.name == "hang" and number % int(self.numbers[1]) == 0:
+            return
+        elif self.name == "hints":
+            connection.transport.write(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n")
         if self.name == "slow":
             data = response(b"200 OK", b"Connection: close\r\n")
         connection.answer(data, delay_s)
@@ -88,7 +95,7 @@ class Connection(asyncio.Protocol):
             self.behaviour.answered_ns.append(now)
             self.behaviour.held_ms.append((now - taken) / 1e6)
             self.transport.write(data)
-            if b"Connection: close" in data:
+            if b"Connection: close" in data or self.behaviour.name == "silent":
                 self.transport.close()
 
         if delay_s:

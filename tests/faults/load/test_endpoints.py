@@ -123,8 +123,11 @@ def test_a_certificate_file_that_cannot_be_used_is_a_mistake_of_the_configuratio
     assert "cannot be used: No such file or directory" in done.stderr
 
 
-def test_a_server_of_http2_alone_is_named_as_such():
+@pytest.mark.parametrize("speaks_first", [True, False])
+def test_a_server_of_http2_alone_is_named_as_such(speaks_first):
     def speak_http2(connection) -> None:
+        if speaks_first:
+            connection.sendall(b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
         read_request(connection)
         connection.sendall(b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
 
@@ -132,7 +135,5 @@ def test_a_server_of_http2_alone_is_named_as_such():
         plan = plan_for(port, requests=2, connections=1)
         report = report_of(plan, run_engine(plan))
     assert errors_of(report) == {("malformed", "wait"): 2}
-    assert (
-        report.errors[0]["sample"]
-        == "the server speaks HTTP/2; `http2 = true` in its table of the manifest asks for it"
-    )
+    expected = "the server speaks HTTP/2; `http2 = true` in its table of the manifest asks for it"
+    assert report.errors[0]["sample"] == expected

@@ -153,7 +153,8 @@ class Connection(asyncio.Protocol):
         """Handle received bytes in the general case, with the parser."""
         tally = self.tally
         if tally is None:
-            self._end_at_rest(RequestFailure("malformed", "wait", ""), "bytes that no request asked for")
+            said = _HTTP2 if is_http2(data) else "the server sent bytes that no request asked for"
+            self._end_at_rest(RequestFailure("malformed", "wait", ""), said)
             return
         known = self._fast.heads.get(data[: data.find(_END) + len(_END)])
         if known is not None and known.length == len(data):
