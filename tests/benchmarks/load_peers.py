@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from tests.support.loading import LoadServer, load_server
 from tests.support.runner import data_of, run_toombos
 
 TIMEOUT_S = 2
+LONGEST_S = 30
 LOCUSTFILE = """
 from locust import FastHttpUser, task
 
@@ -51,11 +53,11 @@ class Said:
     p50: float | None = None
     p90: float | None = None
     p99: float | None = None
-    longest: float | None = None
     more: str = ""
 
     def __str__(self) -> str:
-        parts = [] if self.ok is None else [f"{self.ok} ok, {self.failed or 0} failed"]
+        parts = [] if self.ok is None else [f"{self.ok} ok"]
+        parts += [] if self.failed is None else [f"{self.failed} failed"]
         parts += [f"{self.rate:.0f}/s"] if self.rate is not None else []
         parts += [f"p99 {self.p99:.0f} ms"] if self.p99 is not None else []
         return ", ".join([*parts, *([self.more] if self.more else [])])
@@ -66,7 +68,7 @@ Tool = Callable[[str, int, float], Said]
 
 
 def run(*argv: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(word) for word in argv], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([str(word) for word in argv], capture_output=True, text=True, timeout=LONGEST_S, check=False)
 
 
 def toombos(url: str, connections: int, seconds: float, *more: str) -> Said:
@@ -74,7 +76,7 @@ def toombos(url: str, connections: int, seconds: float, *more: str) -> Said:
     done = run_toombos("--json", "load", url, *how, "--timeout", f"{TIMEOUT_S}s", timeout_s=120)
     data = data_of(done)
     counts, found = data["counts"], data["latency_us"]["response"]
-    p50, p90, p99, longest = (value and value / 1000 for value in (found[n] for n in ("p50", "p90", "p99", "max")))
+    p50, p90, p99 = (None if found[name] is None else found[name] / 1000 for name in ("p50", "p90", "p99"))
     errors: dict[str, int] = {}
     for group in data["errors"]:
         errors[group["class"]] = errors.get(group["class"], 0) + group["count"]
@@ -87,7 +89,6 @@ def toombos(url: str, connections: int, seconds: float, *more: str) -> Said:
         p50=p50,
         p90=p90,
         p99=p99,
-        longest=longest,
         more=", ".join([*notes, f"exit {done.returncode}"]),
     )
 
@@ -161,7 +162,6 @@ def autocannon_at(program: str) -> Tool:
             p50=latency["p50"],
             p90=latency["p90"],
             p99=latency["p99"],
-            longest=latency["max"],
             more=", ".join([*notes, f"exit {done.returncode}"]),
         )
 
@@ -196,26 +196,33 @@ def locust(url: str, connections: int, seconds: float) -> Said:
         p50=at(50),
         p90=at(90),
         p99=at(99),
-        longest=row["max_response_time"],
         more=f"exit {done.returncode}",
     )
 
 
+def said_by(tool: Tool, url: str, connections: int, seconds: float) -> Said:
+    try:
+        return tool(url, connections, seconds)
+    except subprocess.TimeoutExpired:
+        return Said(more=f"had not ended after {LONGEST_S} s")
+
+
 def truth(server: LoadServer) -> Said:
-    """Return what the server counted and how long it held each request."""
-    held = sorted(server.held_ms)
-    span_s = (server.answered_ns[-1] - server.answered_ns[0]) / 1e9
+    """Return what the server counted, how long it held each request, and its longest pause."""
+    held, answered = sorted(server.held_ms), server.answered_ns
+    if len(held) < 2:
+        return Said(ok=len(held))
     p50, p90, p99 = (held[min(len(held) - 1, int(len(held) * share))] for share in (0.5, 0.9, 0.99))
-    more = f"{server.requests - len(held)} not answered" if server.requests > len(held) else ""
+    pause_ms = max((after - before) / 1e6 for before, after in pairwise(answered))
+    notes = [f"{server.requests - len(held)} not answered"] if server.requests > len(held) else []
+    notes += [f"a pause of {pause_ms:.0f} ms"] if pause_ms > 500 else []
     return Said(
         ok=len(held),
-        failed=server.requests - len(held),
-        rate=len(held) / span_s,
+        rate=(len(held) - 1) / ((answered[-1] - answered[0]) / 1e9),
         p50=p50,
         p90=p90,
         p99=p99,
-        longest=held[-1],
-        more=more,
+        more=", ".join(notes),
     )
 
 
@@ -234,8 +241,8 @@ def agreement(tools: dict[str, Tool], rounds: int) -> None:
         cells = []
         for figure in ("rate", "p50", "p90", "p99"):
             theirs = statistics.median(getattr(said, figure) for said, _ in pairs)
-            servers = statistics.median(getattr(true, figure) for _, true in pairs)
-            cells.append(f"{theirs:.2f} ({theirs / servers - 1:+.1%})")
+            ratio = statistics.median(getattr(said, figure) / getattr(true, figure) for said, true in pairs)
+            cells.append(f"{theirs:.2f} ({ratio - 1:+.1%})")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
@@ -254,18 +261,17 @@ def situations(tools: dict[str, Tool]) -> None:
         used = tools | ({"toombos --rate 200": toombos_at_a_rate} if behaviour.startswith(("stall", "hang")) else {})
         for tool, use in used.items():
             with load_server(behaviour) as server:
-                said = use(f"http://127.0.0.1:{server.port}/", connections, seconds)
+                said = said_by(use, f"http://127.0.0.1:{server.port}/", connections, seconds)
                 server.stop()
             print(f"| {name} | {tool} | {said} | {truth(server)} |", flush=True)
 
 
-def without_ports(tools: dict[str, Tool]) -> None:
-    """Print what each tool says with 100 connections and 50 local ports."""
-    for tool, use in tools.items():
-        with load_server("fixed:20", port=30_000) as server:
-            said = use("http://127.0.0.1:30000/", 100, 3)
-            server.stop()
-        print(f"| 50 local ports, 100 connections | {tool} | {said} | {truth(server)} |", flush=True)
+def without_ports(name: str, use: Tool) -> None:
+    """Print what a tool says with 100 connections and 50 local ports."""
+    with load_server("fixed:20", port=30_000) as server:
+        said = said_by(use, "http://127.0.0.1:30000/", 100, 3)
+        server.stop()
+    print(f"| 50 local ports, 100 connections | {name} | {said} | {truth(server)} |")
 
 
 def installed(autocannon: str) -> dict[str, Tool]:
@@ -296,20 +302,23 @@ def main() -> None:
     parser.add_argument(
         "--autocannon", default="autocannon", metavar="PATH", help="as `npm install autocannon` puts it"
     )
-    parser.add_argument("--without-ports", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--without-ports", metavar="TOOL", help=argparse.SUPPRESS)
     options = parser.parse_args()
     tools = installed(options.autocannon)
     if options.without_ports:
-        without_ports(tools)
+        without_ports(options.without_ports, tools[options.without_ports])
         return
     if options.rounds:
         agreement(tools, options.rounds)
     situations(tools)
     if os.geteuid() == 0 and shutil.which("unshare"):
         prepare = "ip link set lo up && sysctl -q -w net.ipv4.ip_local_port_range='40000 40049' && exec \"$@\""
-        own = (sys.executable, __file__, "--without-ports", "--autocannon", options.autocannon)
-        done = run("unshare", "--net", "sh", "-c", prepare, "sh", *own)
-        print("".join(line for line in done.stdout.splitlines(keepends=True) if line.startswith("|")) or done.stderr)
+        for name in tools:
+            own = (sys.executable, __file__, "--autocannon", options.autocannon, "--without-ports", name)
+            done = subprocess.run(
+                ["unshare", "--net", "sh", "-c", prepare, "sh", *own], capture_output=True, text=True, check=False
+            )
+            print("".join(line for line in done.stdout.splitlines(True) if line.startswith("|")) or done.stderr, end="")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,12 @@ class ExactNumber(float):
 
 def encode_exact(value: Any) -> str:
     """Return the value as JSON, with every ExactNumber as it was written."""
-    return _ENCODER.encode(value).decode()
+    return encode_exact_bytes(value).decode()
+
+
+def encode_exact_bytes(value: Any) -> bytes:
+    """Return the value as JSON in UTF-8, with every ExactNumber as it was written."""
+    return _ENCODER.encode(value)
 
 
 def as_text(value: Any) -> str:

@@ -75,8 +75,10 @@ def decode_untrusted(
             raise UntrustedError(_reason(error)) from None
         value = _decode_as_python(content)
     if kind is Any or kind == dict[str, Any]:
-        text = content.decode("latin-1") if isinstance(content, bytes) else content
-        _check_levels(value, text.count("[") + text.count("{"))
+        if isinstance(content, bytes):
+            _check_levels(value, content.count(b"[") + content.count(b"{"))
+        else:
+            _check_levels(value, content.count("[") + content.count("{"))
     return value
 
 

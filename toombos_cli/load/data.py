@@ -123,6 +123,9 @@ def _json_rows(path: Path, content: bytes, columns: tuple[str, ...]) -> Iterator
         yield values
 
 
+_BREAKS = re.compile(r"[\r\n\0]")
+
+
 class Draws:
     """The sources of one process: its `part` of a fleet gets counters and lines that no other part gets."""
 
@@ -177,4 +180,4 @@ class Draws:
 
 def unsendable(value: Any) -> bool:
     """Report whether a value cannot stand in a header: it would end the line."""
-    return re.search(r"[\r\n\0]", as_text(value)) is not None
+    return _BREAKS.search(as_text(value)) is not None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import quote, quote_plus
 
-from toombos_cli.base.exact_numbers import as_text, encode_exact
+from toombos_cli.base.exact_numbers import as_text, encode_exact, encode_exact_bytes
 from toombos_cli.load.data import DataSource, unsendable
 from toombos_cli.manifest.tables.expectations import Statuses
 from toombos_cli.manifest.tables.smoke import SmokeStep
@@ -24,21 +24,24 @@ class UnsendableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Bytes with variables. `format` has a `%b` for each of `names`, whose values `encoders` turn into bytes."""
+    """Bytes with variables. `format` has a `%b` for each of them: its name, and what turns its value into bytes."""
 
     format: bytes
-    names: tuple[str, ...] = ()
-    encoders: tuple[Callable[[Any], bytes], ...] = ()
+    variables: tuple[tuple[str, Callable[[Any], bytes]], ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the variables."""
+        return tuple(name for name, _ in self.variables)
 
     def fill(self, values: Mapping[str, Any]) -> bytes:
         """Return the bytes with the variables replaced. Raise KeyError and UnsendableError."""
-        return self.format % tuple(
-            [encode(values[name]) for name, encode in zip(self.names, self.encoders, strict=True)]
-        )
+        return self.format % tuple([encode(values[name]) for name, encode in self.variables])
 
 
 def _in_path(value: Any) -> bytes:
-    return quote(as_text(value), safe="").encode()
+    text = as_text(value)
+    return (text if text.isalnum() and text.isascii() else quote(text, safe="")).encode()
 
 
 def _in_header(value: Any) -> bytes:
@@ -56,7 +59,7 @@ def _in_form(value: Any) -> bytes:
 
 
 def _as_json(value: Any) -> bytes:
-    return encode_exact(value).encode()
+    return encode_exact_bytes(value)
 
 
 def _in_json_text(value: Any) -> bytes:
@@ -68,26 +71,24 @@ def compile_template(text: bytes, kind: BodyKind | Literal["path", "header"]) ->
     encoder = {"path": _in_path, "header": _in_header, "text": _in_text, "form": _in_form, "json": _in_json_text}[kind]
     decoded = text.decode("utf-8", "surrogateescape")
     parts: list[str] = []
-    names: list[str] = []
-    encoders: list[Callable[[Any], bytes]] = []
+    variables: list[tuple[str, Callable[[Any], bytes]]] = []
     position = 0
     for found in (_IN_JSON if kind == "json" else VARIABLE).finditer(decoded):
         parts.append(decoded[position : found.start()])
         is_whole = kind == "json" and found[1] is not None
-        names.append(found[1] if kind != "json" or is_whole else found[2])
-        encoders.append(_as_json if is_whole else encoder)
+        name = found[1] if kind != "json" or is_whole else found[2]
+        variables.append((name, _as_json if is_whole else encoder))
         position = found.end()
     parts.append(decoded[position:])
     written = [part.encode("utf-8", "surrogateescape").replace(b"%", b"%%") for part in parts]
-    return Template(b"%b".join(written), tuple(names), tuple(encoders))
+    return Template(b"%b".join(written), tuple(variables))
 
 
 def joined(*templates: Template) -> Template:
     """Return the templates one after the other."""
     return Template(
         b"".join(t.format for t in templates),
-        tuple(name for t in templates for name in t.names),
-        tuple(encoder for t in templates for encoder in t.encoders),
+        tuple(variable for t in templates for variable in t.variables),
     )
 
 
@@ -111,6 +112,13 @@ class Script:
     pause: tuple[float, float] = (0.0, 0.0)
     events: int | None = None
     listen_s: float | None = None
+
+    def fill(self, values: Mapping[str, Any]) -> bytes:
+        """Return the request with its variables replaced. Raise KeyError and UnsendableError."""
+        if self.body is None:
+            return self.head.fill(values)
+        body = self.body.fill(values)
+        return b"%b\r\nContent-Length: %d\r\n\r\n%b" % (self.head.fill(values), len(body), body)
 
     @property
     def is_stream(self) -> bool:

@@ -203,7 +203,11 @@ class Connection(asyncio.Protocol):
 
     def _record(self, tally: Tally, status: int, *, ok: bool, now: int, due: int) -> None:
         cells = tally.cells(status, ok)
-        cells.service[bucket_of((now - self.written) // 1000)] += 1
+        service = bucket_of((now - self.written) // 1000)
+        if self.first_byte == now and due == self.written:
+            cells.alike[service] += 1
+            return
+        cells.service[service] += 1
         cells.first_byte[bucket_of((self.first_byte - self.written) // 1000)] += 1
         cells.response[bucket_of((now - due) // 1000)] += 1
 

@@ -3,11 +3,10 @@
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from toombos_cli.load.engine.quick_check import Accept, quick_check
+from toombos_cli.load.engine.quick_check import Headers, WholeResponse
 from toombos_cli.load.engine.recorder import FailureCount
 from toombos_cli.load.engine.users import Turn, UserQueue
 from toombos_cli.load.script import Script
@@ -19,23 +18,9 @@ from toombos_cli.probes.steps.judge import Mismatch, content_mismatches
 from toombos_cli.probes.steps.response import StepResponse
 from toombos_cli.probes.steps.variables import MissingVariableError, fill
 
-Headers = tuple[tuple[str, str], ...]
 Verdict = tuple[tuple[Mismatch, ...], Mapping[str, Any]]
 """What is not as demanded, and what was captured."""
 _MOST_BODY_BYTES = 16 * 1024 * 1024
-
-
-@dataclass(slots=True)
-class WholeResponse:
-    """A response that is complete, and when it was; `events` counts those of a stream, and is None elsewhere."""
-
-    status: int
-    headers: Headers
-    body: bytes
-    ended_ns: int
-    latency_ms: float
-    truncated: bool = False
-    events: int | None = None
 
 
 class Judge:
@@ -45,60 +30,31 @@ class Judge:
         self._users = users
         self.heads: dict[bytes, tuple[int, int, Headers]] = {}
         self.think_s = 0.0
-        self._accepts: dict[int, Accept | None] = {}
 
-    def judge(self, turn: Turn, response: WholeResponse) -> bool | None:
-        """Report whether the response is as the request demands; None if it is a redirect that is followed.
+    def judge(self, turn: Turn, response: WholeResponse) -> bool:
+        """Report whether the response is as the request demands, or a redirect that is followed.
 
         The user is moved to its next step, or to a new round if the response is not as demanded.
         """
         script, user, status = turn.script, turn.user, response.status
+        self.think_s = 0.0
         if script.cookies:
             _keep_cookies(user.cookies, response.headers)
         if script.follow_redirects and 300 <= status < 400:
             location = next((value for name, value in response.headers if name == "location"), "")
             if location and self._users.follow(turn, status, location):
                 turn.result.followed += 1
-                return None
-        mismatches, captured = self._verdict(script, user.values, response)
-        if mismatches:
-            for mismatch in mismatches:
-                self._note(turn, mismatch, response.ended_ns)
-            self.think_s = 0.0
-            self._users.begin_anew(user)
-            return False
+                return True
+        captured = None if turn.accept is None else turn.accept(response)
+        if captured is None:
+            mismatches, captured = _verdict(script, user.values, response)
+            if mismatches:
+                for mismatch in mismatches:
+                    self._note(turn, mismatch, response.ended_ns)
+                self._users.begin_anew(user)
+                return False
         self.think_s = self._users.advance(user, script, captured)
         return True
-
-    def _verdict(self, script: Script, values: Mapping[str, Any], response: WholeResponse) -> Verdict:
-        status, step = response.status, script.step
-        if not (status < 400 if script.status is None else status_fits(script.status, status)):
-            wanted = "below 400" if script.status is None else _status_words(script)
-            return (Mismatch(f"HTTP {wanted}", f"HTTP {status}"),), {}
-        captured: Mapping[str, Any] = {}
-        mismatches: tuple[Mismatch, ...] = ()
-        if script.events is not None and response.events is not None and response.events < script.events:
-            mismatches = (Mismatch(f"{script.events} events", f"{response.events} events, then the end"),)
-        if step is not None:
-            accepted = self._accepted(script, step, response)
-            if accepted is None:
-                unmet, captured = _judged(script, step, values, response)
-                mismatches += unmet
-            else:
-                captured = accepted
-            limit_ms = step.latency_limit_ms
-            if limit_ms is not None and response.latency_ms > limit_ms:
-                mismatches += (Mismatch(f"a response within {limit_ms:g} ms", f"{response.latency_ms:.0f} ms"),)
-        return mismatches, captured
-
-    def _accepted(self, script: Script, step: SmokeStep, response: WholeResponse) -> Mapping[str, Any] | None:
-        """Return what the quick check captures, or None if it does not accept the response."""
-        if script.conditions_vary or response.truncated:
-            return None
-        if id(script) not in self._accepts:
-            self._accepts[id(script)] = quick_check(step)
-        accept = self._accepts[id(script)]
-        return None if accept is None else accept(response.headers, response.body)
 
     def _note(self, turn: Turn, mismatch: Mismatch, now_ns: int) -> None:
         known = turn.result.unmet.get(mismatch.expected)
@@ -107,6 +63,24 @@ class Judge:
             turn.result.unmet[mismatch.expected] = FailureCount(1, first_at_ns, mismatch.got)
         else:
             known.count += 1
+
+
+def _verdict(script: Script, values: Mapping[str, Any], response: WholeResponse) -> Verdict:
+    status, step = response.status, script.step
+    if not (status < 400 if script.status is None else status_fits(script.status, status)):
+        wanted = "below 400" if script.status is None else _status_words(script)
+        return (Mismatch(f"HTTP {wanted}", f"HTTP {status}"),), {}
+    captured: Mapping[str, Any] = {}
+    mismatches: tuple[Mismatch, ...] = ()
+    if script.events is not None and response.events is not None and response.events < script.events:
+        mismatches = (Mismatch(f"{script.events} events", f"{response.events} events, then the end"),)
+    if step is not None:
+        unmet, captured = _judged(script, step, values, response)
+        mismatches += unmet
+        limit_ms = step.latency_limit_ms
+        if limit_ms is not None and response.latency_ms > limit_ms:
+            mismatches += (Mismatch(f"a response within {limit_ms:g} ms", f"{response.latency_ms:.0f} ms"),)
+    return mismatches, captured
 
 
 def _judged(script: Script, step: SmokeStep, values: Mapping[str, Any], response: WholeResponse) -> Verdict:

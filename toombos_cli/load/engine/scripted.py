@@ -11,8 +11,9 @@ from typing import cast
 from toombos_cli.load.engine.closed import ClosedLoop
 from toombos_cli.load.engine.connection import Connection
 from toombos_cli.load.engine.engine import Engine
-from toombos_cli.load.engine.judge import Headers, Judge, WholeResponse
+from toombos_cli.load.engine.judge import Judge
 from toombos_cli.load.engine.open import OpenLoop
+from toombos_cli.load.engine.quick_check import Headers, WholeResponse
 from toombos_cli.load.engine.recorder import RequestFailure, Tally
 from toombos_cli.load.engine.response import ResponseReader
 from toombos_cli.load.engine.users import Turn, UserQueue
@@ -81,21 +82,18 @@ class WholeReader(ResponseReader):
 class ScriptedConnection(Connection):
     """A connection whose responses are judged by the script of their request."""
 
-    __slots__ = ("_judge", "_listening", "_users", "think_s")
+    __slots__ = ("_judge", "_listening", "think_s")
+    tally: Turn | None
 
-    def __init__(self, owner: Engine, users: UserQueue, judge: Judge) -> None:
+    def __init__(self, owner: Engine, judge: Judge) -> None:
         super().__init__(owner)
-        self._users = users
         self._judge = judge
         self._listening: asyncio.TimerHandle | None = None
         self.think_s = 0.0
 
-    def send(self, tally: Tally, due: int) -> None:
-        self.think_s = 0.0
-        super().send(tally, due)
-
     def _write(self, request: bytes, size: int) -> None:
-        turn = cast(Turn, self.tally)
+        turn = self.tally
+        assert turn is not None  # noqa: S101  (there is a request to write)
         if turn.problem:
             self._fail(RequestFailure("scenario", "send", ""), turn.problem)
             return
@@ -111,12 +109,12 @@ class ScriptedConnection(Connection):
         now = clock()
         end = data.find(_END) + len(_END)
         seen = self._judge.heads.get(data[:end])
-        if seen is None or seen[0] != len(data) or turn.bodiless or cast(Turn, turn).script.is_stream:
+        if seen is None or seen[0] != len(data) or turn.bodiless or turn.script.is_stream:
             self._read(data, now)
             return
         self.first_byte = now
         _, status, headers = seen
-        self._judged(cast(Turn, turn), WholeResponse(status, headers, data[end:], now, (now - self.written) / 1e6))
+        self._judged(turn, WholeResponse(status, headers, data[end:], now, (now - self.written) / 1e6))
         self._settle(usable=True)
 
     def _begin_reading(self, tally: Tally) -> ResponseReader:
@@ -149,16 +147,12 @@ class ScriptedConnection(Connection):
         if self._listening is not None:
             self._listening.cancel()
             self._listening = None
-        due = self.due or self.written
-        status, body = response.status, response.body
+        status, now, due = response.status, response.ended_ns, self.due or self.written
         ok = self._judge.judge(turn, response)
-        if ok is None:
-            ok = True  # a redirect that is followed
-        else:
-            self.think_s = self._judge.think_s
-        if not ok and body:
-            turn.result.samples.setdefault(status, body[:2000])
-        self._record(turn, status, ok=ok, now=response.ended_ns, due=due)
+        self.think_s = self._judge.think_s
+        if not ok and response.body:
+            turn.result.samples.setdefault(status, response.body[:2000])
+        self._record(turn, status, ok=ok, now=now, due=due)
 
     def _heard_enough(self, turn: Turn) -> None:
         """End a stream that was listened to for its time, unless nothing has come."""
@@ -188,8 +182,8 @@ class _Scripted(Engine):
         if self.plan.target.endpoint.http2:
             from toombos_cli.load.engine.http2 import ScriptedHttp2Connection
 
-            return ScriptedHttp2Connection(self, self.users, self._judge)
-        return ScriptedConnection(self, self.users, self._judge)
+            return ScriptedHttp2Connection(self, self._judge)
+        return ScriptedConnection(self, self._judge)
 
     def pick(self) -> Tally:
         return self.users.next(self.recorder)
@@ -213,9 +207,10 @@ class ScriptedClosedLoop(_Scripted, ClosedLoop):
         self._pauses: dict[int, tuple[asyncio.TimerHandle, Connection | None]] = {}
 
     def idle(self, connection: Connection) -> None:
-        if not self._pause(connection, connection):
+        if not cast(ScriptedConnection, connection).think_s or not self._pause(connection, connection):
             super().idle(connection)
-            self._wake_if_done()
+            if self._pauses:
+                self._wake_if_done()
 
     def lost(self, connection: Connection, *, answered: bool) -> None:
         if not self._pause(connection, None):

@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 from toombos_cli.base.addresses import host_port, request_target, url_address
 from toombos_cli.load.data import Draws
+from toombos_cli.load.engine.quick_check import Accept, quick_check
 from toombos_cli.load.engine.recorder import Recorder, RequestFailure, Tally
 from toombos_cli.load.plan import LoadPlan
 from toombos_cli.load.script import Script, UnsendableError, UserScript
@@ -41,23 +42,24 @@ class User:
 class Turn(Tally):
     """One request of one user, in the place of the tally of its endpoint, which does the counting."""
 
-    __slots__ = ("problem", "script", "user", "users")
+    __slots__ = ("accept", "problem", "script", "user", "users")
 
-    def __init__(self, tally: Tally, script: Script, user: User, users: "UserQueue") -> None:
+    def __init__(self, tally: Tally, script: Script, user: User, users: "UserQueue", accept: Accept | None) -> None:
         for name in Tally.__slots__:
             if name not in ("request", "size", "latest", "bodiless"):
                 setattr(self, name, getattr(tally, name))
         self.latest = tally.latest
+        self.bodiless = script.method == "HEAD"
         self.user = user
         self.users = users
         self.script = script
+        self.accept = accept
         self.problem = ""
 
     def prepare(self) -> None:
         """Set the bytes of the request from the user's values."""
         script, user = self.script, self.user
         self.problem = ""
-        self.bodiless = script.method == "HEAD"
         try:
             self.request = _rendered(script, user)
         except UnsendableError as error:
@@ -74,16 +76,14 @@ class Turn(Tally):
 
 def _rendered(script: Script, user: User) -> bytes:
     """Return the request of a user's step. Raise KeyError and UnsendableError."""
+    if user.follows is None and not (script.cookies and user.cookies):
+        return script.fill(user.values)
     head = script.head.fill(user.values)
     if user.follows is not None:
         return _redirected(script, user, head)
-    more = b""
-    if script.cookies and user.cookies:
-        pairs = "; ".join(f"{name}={value}" for name, value in user.cookies.items())
-        more = b"\r\nCookie: " + pairs.encode("utf-8", "surrogateescape")
+    pairs = "; ".join(f"{name}={value}" for name, value in user.cookies.items())
+    more = b"\r\nCookie: " + pairs.encode("utf-8", "surrogateescape")
     if script.body is None:
-        if not more:
-            return head
         fields, blank, body = head.partition(b"\r\n\r\n")
         return fields + more + blank + body
     body = script.body.fill(user.values)
@@ -120,6 +120,7 @@ class UserQueue:
         self._kinds = plan.users.kinds
         self._weights = [kind.weight for kind in self._kinds]
         self._scripts = [endpoint.script for endpoint in plan.endpoints]
+        self._accepts = [None if script is None else quick_check(script) for script in self._scripts]
         self._constants = plan.users.constants
         self._draws = Draws(plan.users.sources, plan.part)
         self._of_round = {kind.steps: self._draws.of_round(kind.used) for kind in self._kinds}
@@ -143,7 +144,7 @@ class UserQueue:
         if turn is None or turn.recorder is not recorder:
             script = self._scripts[index]
             assert script is not None  # noqa: S101  (every request of a plan with users has a script)
-            turn = user.turns[index] = Turn(recorder.tallies[index], script, user, self)
+            turn = user.turns[index] = Turn(recorder.tallies[index], script, user, self, self._accepts[index])
         turn.prepare()
         return turn
 
