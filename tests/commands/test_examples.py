@@ -21,6 +21,9 @@ NOT_RUN = {
     "needs the extra `remote`, and writes outside the project": ("backup create --to", "backup copy"),
     "stops the system that the other examples use": ("stop", "restart", "recover"),
     "sends a message": ("alert test",),
+    "needs other machines": (
+        *("status --hosts", "logs --hosts", "health --hosts", "diagnose --hosts", "backup create --hosts"),
+    ),
 }
 RUN_ANYWAY = ("restore --latest-good --preview", "schedule install --print")
 
@@ -36,10 +39,11 @@ RUN = [line for line, _ in EXAMPLES if may_be_run(line)]
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A running system with the names that the examples use."""
-    project = tmp_path_factory.mktemp("examples")
+    project, port = tmp_path_factory.mktemp("examples"), free_port()
     (project / "toombos.toml").write_text(
         '[services.shop]\ncommand = ["{python}", "-m", "http.server", "{port}", "--bind", "127.0.0.1"]\n'
-        f'port = {free_port()}\nhealth = "/"\ngroups = ["web"]\n'
+        f'port = {port}\nhealth = "/"\ngroups = ["web"]\n'
+        f'[places.staging]\nload = true\nservices = {{ shop = "http://127.0.0.1:{port}" }}\n'
         '[services.migrate]\nkind = "task"\ncommand = ["echo", "migrated"]\n'
         '[load]\nservice = "shop"\n[[smoke]]\nname = "front"\nservice = "shop"\npath = "/"\nstatus = 200\n'
         '[schedule.backup]\ncommand = ["backup"]\nat = "02:00"\n'

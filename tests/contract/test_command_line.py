@@ -111,6 +111,8 @@ NAMED = {
     "TOPIC": "manifest",
     "P0|P1|P2|P3": "P2",
     "VARIABLE": "TOOMBOS_TEST_OF_COMPLETION",
+    "PLACE": "staging",
+    "HOST,": "web1",
 }
 """What a shell offers for each kind of name in the project below; a NAME is a mode, a secret, or made up."""
 COMPLETED = [
@@ -128,6 +130,7 @@ def shop(tmp_path, monkeypatch):
         '[services.shop]\ncommand = ["x"]\nport = 1\ngroups = ["shops"]\n[services.migrate]\ncommand = ["x"]\n'
         'kind = "task"\n[modes.test]\n[[smoke]]\nname = "front"\nservice = "shop"\npath = "/"\n'
         '[schedule.nightly]\ncommand = ["health"]\nat = "02:00"\n'
+        '[places.staging]\nhost = "10.0.0.5"\n[hosts.web1]\naddress = "10.0.0.1"\n[hosts.web2]\naddress = "10.0.0.2"\n'
     )
     (tmp_path / ".env").write_text("TEST_API_KEY=x\n")
     for name in ("data", "backups"):
@@ -150,6 +153,12 @@ def test_the_shell_completes_every_option_and_argument_that_takes_a_name(name, o
         whole = "test" if option.opts[0] == "--mode" else "TEST_API_KEY"
     assert whole in offered(name, option, whole[:2])
     assert [value for value in offered(name, option, whole[:2]) if not value.startswith(whole[:2])] == []
+
+
+def test_the_shell_completes_the_last_of_several_hosts(shop):
+    del shop
+    option = next(o for o in dict(all_commands())["status"].params if o.name == "hosts")
+    assert offered("status", option, "web1,we") == ["web1,web1", "web1,web2"]
 
 
 def test_completion_covers_the_options_that_a_person_types_by_name():

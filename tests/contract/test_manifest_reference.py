@@ -14,9 +14,11 @@ from toombos_cli.manifest.tables.conditions import Condition
 from toombos_cli.manifest.tables.environment import Variable
 from toombos_cli.manifest.tables.expectations import Expectation
 from toombos_cli.manifest.tables.health_words import CLASSES, HealthWords, dictionary
+from toombos_cli.manifest.tables.hosts import HostTable
 from toombos_cli.manifest.tables.known import KnownLine
 from toombos_cli.manifest.tables.load import LoadDefaults
 from toombos_cli.manifest.tables.monitoring import AlertRule, Monitoring, Panel, Patience, Thresholds
+from toombos_cli.manifest.tables.places import PlaceAddress, PlaceTable
 from toombos_cli.manifest.tables.schedule import Job
 from toombos_cli.manifest.tables.service import Limits, RestartTable, Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
@@ -45,6 +47,9 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[[monitoring.panels]]": Panel,
     "[[diagnose.known]]": KnownLine,
     "[schedule.NAME]": Job,
+    "[places.NAME]": PlaceTable,
+    "[places.NAME.services.SERVICE]": PlaceAddress,
+    "[hosts.NAME]": HostTable,
 }
 ELSEWHERE = {("[services.NAME]", "name"), ("[services.NAME]", "restart"), ("[services.NAME]", "limits")}
 ELSEWHERE |= {("[services.NAME]", "backup")}

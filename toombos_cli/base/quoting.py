@@ -22,6 +22,11 @@ def joined(words: Iterable[str]) -> str:
     return " ".join(map(quoted, words))
 
 
+def for_any_shell(words: Iterable[str]) -> str:
+    """Return a command line for the shell of another machine, which may not know `$'...'`; words keep their lines."""
+    return shlex.join(words)
+
+
 def _escaped(character: str) -> str:
     try:
         encoded = os.fsencode(character)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.tables.table import ALL
 
 
 def names_of(kind: str, context: Any, begun: str) -> list[str]:
@@ -18,7 +19,8 @@ def names_of(kind: str, context: Any, begun: str) -> list[str]:
         names = [*KINDS[kind](context)]
     except Exception:
         return []
-    return [name for name in names if name.startswith(begun)]
+    before, comma, last = begun.rpartition(",") if kind == "hosts" else ("", "", begun)
+    return [f"{before}{comma}{name}" for name in names if name.startswith(last)]
 
 
 def _manifest(context: Any) -> Manifest:
@@ -104,11 +106,22 @@ def _paths(context: Any) -> Iterable[str]:
     return sorted(path.name for path in _manifest(context).project.iterdir())
 
 
+def _places(context: Any) -> Iterable[str]:
+    return _manifest(context).places
+
+
+def _hosts(context: Any) -> Iterable[str]:
+    return _manifest(context).hosts
+
+
 _OR_FILES = ("archive", "path")
 KINDS: dict[str, Callable[[Any], Iterable[str]]] = {
     "service": _services,
     "task": _tasks,
     "mode": lambda context: _manifest(context).modes,
+    "place": _places,
+    "places": lambda context: (*_places(context), ALL),
+    "hosts": lambda context: (*_hosts(context), ALL),
     "step": _steps,
     "check": _checks,
     "archive": _archives,

@@ -45,6 +45,7 @@ GUIDES: dict[str, Guide] = {
             ("toombos status", "Show every service."),
             ("toombos status --watch", "Keep showing it; q ends it."),
             ("toombos status --short", "Print one line, for a shell prompt."),
+            ("toombos status --hosts all", "Show the services of every host of the manifest."),
         ),
     ),
     "logs": Guide(
@@ -54,6 +55,7 @@ GUIDES: dict[str, Guide] = {
             ("toombos logs -f", "Keep showing new lines of all."),
             ("toombos logs --errors --since 1h", "Show the errors of the last hour."),
             ("toombos logs --grep 'job [0-9]+'", "Show the lines that match."),
+            ("toombos logs --hosts web1,web2 --errors", "Show the errors on two hosts."),
         ),
     ),
     "events": Guide(
@@ -79,6 +81,8 @@ GUIDES: dict[str, Guide] = {
         (
             ("toombos health", "Check every service once."),
             ("toombos health shop --watch 5", "Check one service every 5 seconds; q ends it."),
+            ("toombos health --at all", "Check the system at every place of the manifest."),
+            ("toombos health --hosts all", "Let every host of the manifest check itself."),
             ("toombos health --format nagios", "Print what a Nagios plug-in prints."),
             ("toombos health --format junit > health.xml", "Write a JUnit file, for CI."),
         ),
@@ -88,6 +92,7 @@ GUIDES: dict[str, Guide] = {
         (
             ("toombos smoke", "Run every step."),
             ("toombos smoke --only front", "Run one step and those that it needs."),
+            ("toombos smoke --at staging", "Use the system at another place."),
             ("toombos smoke --wait 60 --junit smoke.xml", "Wait until all is ready; write a JUnit file, for CI."),
         ),
     ),
@@ -97,6 +102,7 @@ GUIDES: dict[str, Guide] = {
             ("toombos load", "Send 100 requests, 10 at a time."),
             ("toombos load --rate 20 --duration 2s", "Send 20 requests per second."),
             ("toombos load -n 50 --slo 'p99<800ms,error_rate<1%'", "Fail if an objective is missed."),
+            ("toombos load -n 50 --at staging", "Load another place, if the manifest allows it."),
             ("toombos load -n 50 --html load.html", "Write a page with charts."),
             ("toombos load -n 50 --csv - > load.csv", "Write the time series to stdout."),
         ),
@@ -107,7 +113,9 @@ GUIDES: dict[str, Guide] = {
             ("toombos diagnose", "Find the causes of what is wrong."),
             ("toombos diagnose --only config", "Run one group of checks."),
             ("toombos diagnose --fix", "Run the safe fixes, asking before each."),
+            ("toombos diagnose --at staging", "Find out what another place says of itself."),
             ("toombos diagnose --bundle case.tar.zst", "Save all evidence, without secrets."),
+            ("toombos diagnose --hosts all --bundle case.tar.zst", "Save the evidence of every host, in a file each."),
         ),
     ),
     "backup": Guide(
@@ -122,6 +130,7 @@ GUIDES: dict[str, Guide] = {
         "operations",
         (
             ("toombos backup create --pin", "Make an archive that is never pruned."),
+            ("toombos backup create --hosts all", "Make an archive on every host of the manifest."),
             ("toombos backup create --to file:///srv/archives", "Also copy it to another place."),
         ),
     ),

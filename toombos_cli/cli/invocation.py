@@ -79,6 +79,13 @@ class Invocation:
         self.say_which_project()
         return manifest
 
+    def go_to(self, place: str | None) -> None:
+        """Make `manifest` that of a place, unless it is None. Raises UsageError for an unknown one."""
+        if place is not None:
+            from toombos_cli.manifest.place_view import at_place
+
+            self.__dict__["manifest"] = at_place(self.manifest, place)
+
     def say_which_project(self) -> None:
         """Say on stderr that there is no project here, unless there is one; `manifest` does it already."""
         from toombos_cli.project.find import is_project

@@ -73,6 +73,36 @@ Mode = Annotated[
         autocompletion=complete("mode"),
     ),
 ]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        metavar="PLACE",
+        help="Ask the system at this place of the manifest ([places.NAME]).",
+        show_default=False,
+        autocompletion=complete("place"),
+    ),
+]
+Places = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--at",
+        metavar="PLACE",
+        help="Ask the system at this place of the manifest ([places.NAME]); may be repeated; all: every place.",
+        show_default=False,
+        autocompletion=complete("places"),
+    ),
+]
+Hosts = Annotated[
+    str | None,
+    typer.Option(
+        "--hosts",
+        metavar="HOST,...",
+        help="Run it on these hosts of the manifest ([hosts.NAME]) over SSH; all: every host.",
+        show_default=False,
+        autocompletion=complete("hosts"),
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Use dry-run mode (--mode dry_run).")]
 Preview = Annotated[bool, typer.Option("--preview", "--dry-run", help="Show what would change; change nothing.")]
 Services = Annotated[

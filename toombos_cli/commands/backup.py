@@ -49,10 +49,15 @@ Archives = Annotated[
 ]
 
 
+_ON_HOSTS = ("emergency", "pin", "to", "no_prune", "accept")
+"""The options that go to the hosts of --hosts."""
+
+
 @app.command()
 @command
 def create(
     invocation: Invocation,
+    context: typer.Context,
     emergency: Annotated[
         bool,
         typer.Option(
@@ -77,12 +82,17 @@ def create(
             show_default=False,
         ),
     ] = None,
+    hosts: options.Hosts = None,
 ) -> None:
     """Write one archive, read it back and publish it; then apply the retention.
 
     The services keep running. Exit 1 if there is no file to back up. Exit 4 if a file cannot be read, a database is
     damaged, or a root is absent or empty that should not be: the archive is kept, but does not count as good.
     """
+    if hosts is not None:
+        from toombos_cli.cli.on_hosts import finish_on_hosts
+
+        finish_on_hosts(invocation, context, hosts, passed_on=_ON_HOSTS, takes_any_time=True)
     from toombos_cli.backup.run import run_backup
     from toombos_cli.backup.scope import readable_manifest
     from toombos_cli.recovery.paused_service import pauses

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -27,6 +27,7 @@ _MOST_FIXES = 40
 @command
 def diagnose(
     invocation: Invocation,
+    context: typer.Context,
     only: Annotated[
         list[str] | None,
         typer.Option(
@@ -104,6 +105,8 @@ def diagnose(
             rich_help_panel=_REPORTS,
         ),
     ] = 10.0,
+    at: options.At = None,
+    hosts: options.Hosts = None,
     github: options.Github = None,
     strict: options.Strict = False,
 ) -> None:
@@ -112,6 +115,20 @@ def diagnose(
     Consequences are folded under their cause, so that one fault reads as one. No secret is printed.
     Exit 0 if there is no problem, or only warnings; exit 1 if something is wrong.
     """
+    if hosts is not None:
+        _on_hosts(invocation, context, hosts, bundle, strict=strict)
+    if at is not None:
+        _refuse_what_needs_this_machine(
+            {
+                "--fix": fix,
+                "--bundle": bundle,
+                "--from": saved,
+                "--issue": issue,
+                "--incident": incident,
+                "--profile": profile,
+            }
+        )
+        invocation.go_to(at)
     if profile is not None:
         _profile(invocation, profile, seconds)
     give_stdout_away(invocation, {"--html": html, "--bundle": bundle}, format=format)
@@ -150,6 +167,26 @@ def _refuse_contradictions(
         raise UsageError("--issue and --incident print different texts: give only one of them")
     if yes and not fix:
         raise UsageError("--yes goes with --fix")
+
+
+def _on_hosts(
+    invocation: Invocation, context: typer.Context, hosts: str, bundle: Path | None, *, strict: bool
+) -> NoReturn:
+    from toombos_cli.cli.on_hosts import finish_on_hosts
+
+    if bundle == STDOUT:
+        raise UsageError("--hosts writes a bundle for each host, and stdout is one", hint="give --bundle a file")
+    prepare_output("--bundle", bundle)
+    finish_on_hosts(invocation, context, hosts, passed_on=("only", "service", "strict"), strict=strict, bundle=bundle)
+
+
+def _refuse_what_needs_this_machine(given: dict[str, object]) -> None:
+    """Raise UsageError for an option that needs the processes, logs or files of the system."""
+    for option, value in given.items():
+        if value:
+            raise UsageError(
+                f"{option} needs the machine itself, and --at asks from here", hint="leave one of them out"
+            )
 
 
 def _diagnose(invocation: Invocation, selection: "FindingFilter") -> "Diagnosis":

@@ -1,23 +1,33 @@
 """`toombos health`."""
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from toombos_cli.base.errors import UsageError
 from toombos_cli.cli import options
 from toombos_cli.cli.github import annotate
 from toombos_cli.cli.invocation import Invocation, command
 from toombos_cli.cli.missed_runs import warn_of_missed_runs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from toombos_cli.base.errors import ToombosError
+    from toombos_cli.health.places import PlacesHealthReport
     from toombos_cli.health.report import HealthReport
+    from toombos_cli.manifest.model import Manifest
+
+_ON_HOSTS = ("services", "wait", "timeout", "strict")
+"""The options that go to the hosts of --hosts."""
 
 
 @command
 def health(
     invocation: Invocation,
+    context: typer.Context,
     services: options.Services = None,
     watch: Annotated[
         float | None,
@@ -52,6 +62,8 @@ def health(
             show_default=False,
         ),
     ] = None,
+    at: options.Places = None,
+    hosts: options.Hosts = None,
     github: options.Github = None,
     strict: options.Strict = False,
 ) -> None:
@@ -61,20 +73,33 @@ def health(
     A service that is slow or degraded is a warning. Optional services that were
     not started are skipped.
     """
+    if hosts is not None:
+        from toombos_cli.cli.on_hosts import finish_on_hosts
+
+        finish_on_hosts(invocation, context, hosts, passed_on=_ON_HOSTS, strict=strict)
     from toombos_cli.health.check import run_health
     from toombos_cli.health.latency_history import LatencyHistory
+    from toombos_cli.health.report import HealthReport
 
     names = invocation.service_names(services)
-    missed = warn_of_missed_runs(invocation)
+    views = _views(invocation, at or (), log=log)
+    missed = () if at else warn_of_missed_runs(invocation)
     alarm = _alarm_command(on_fail)
     history = LatencyHistory()
     if wait:
-        _wait(invocation, names, wait)
+        _wait(views.values(), names, wait)
 
-    def check() -> "HealthReport":
-        report = history.add(run_health(invocation.manifest, names, timeout_s=timeout))
-        report = invocation.redacted(replace(report, missed_runs=missed))
-        if log:
+    def look() -> "HealthReport | PlacesHealthReport":
+        if len(views) == 1:
+            report = history.add(run_health(invocation.manifest, names, timeout_s=timeout))
+            return replace(report, missed_runs=missed)
+        from toombos_cli.health.places import run_health_of_places
+
+        return run_health_of_places(views, names, timeout_s=timeout)
+
+    def check() -> "HealthReport | PlacesHealthReport":
+        report = invocation.redacted(look())
+        if log and isinstance(report, HealthReport):
             _log(invocation, report)
         if history.begins_to_fail(fails=report.exit_code(strict=strict) != 0) and alarm:
             _alarm(invocation, alarm, report, strict=strict)
@@ -89,12 +114,33 @@ def health(
     watch_report(invocation, check, every_s=watch, format=format, strict=strict)
 
 
-def _wait(invocation: Invocation, names: tuple[str, ...], wait_s: float) -> None:
+def _views(invocation: Invocation, at: "Iterable[str]", *, log: bool) -> "dict[str, Manifest]":
+    """Return the manifest as each asked place has it, or that of this machine. Raises UsageError."""
+    if not at:
+        return {"": invocation.manifest}
+    if log:
+        raise UsageError("--log writes about this machine, and --at asks elsewhere", hint="leave one of them out")
+    from toombos_cli.manifest.place_view import at_place
+    from toombos_cli.manifest.tables.table import ALL
+
+    every = invocation.manifest.places
+    asked = dict.fromkeys(name for given in at for name in (every if given == ALL else (given,)))
+    if not asked:
+        raise UsageError("the manifest has no place", hint="describe one: [places.NAME]")
+    views = {name: at_place(invocation.manifest, name) for name in asked}
+    if len(views) == 1:
+        invocation.go_to(*views)
+    return views
+
+
+def _wait(views: "Iterable[Manifest]", names: tuple[str, ...], wait_s: float) -> None:
     from toombos_cli.project.ready_wait import wait_until_ready
 
-    services = invocation.manifest.services
-    wanted = [service for name, service in services.items() if name in names or not (names or service.optional)]
-    wait_until_ready(invocation.manifest, wanted, wait_s)
+    until = time.monotonic() + wait_s
+    for manifest in views:
+        services = manifest.services
+        wanted = [service for name, service in services.items() if name in names or not (names or service.optional)]
+        wait_until_ready(manifest, wanted, until - time.monotonic())
 
 
 def _alarm_command(on_fail: str | None) -> tuple[str, ...] | None:
@@ -115,7 +161,9 @@ def _log(invocation: Invocation, report: "HealthReport") -> None:
         _complain(invocation, error)
 
 
-def _alarm(invocation: Invocation, argv: tuple[str, ...], report: "HealthReport", *, strict: bool) -> None:
+def _alarm(
+    invocation: Invocation, argv: tuple[str, ...], report: "HealthReport | PlacesHealthReport", *, strict: bool
+) -> None:
     import json
 
     from toombos_cli.base.errors import OperationError

@@ -150,6 +150,7 @@ def load(
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML.", rich_help_panel=_OUT)
     ] = None,
+    at: options.At = None,
     github: options.Github = None,
     strict: options.Strict = False,
 ) -> None:
@@ -157,7 +158,7 @@ def load(
 
     Without options: 100 requests, 10 at a time, to the manifest's load target. With --rate or --stages, requests are
     sent on schedule however slow the responses are, and response times count from when a request was due.
-    Only this machine may be the target, unless --allow-target names another one.
+    Only this machine may be the target, unless --allow-target names another one, or the place of --at allows load.
     """
     from toombos_cli.load.build_plan import build_plan
     from toombos_cli.load.locust import locust_fleet_of
@@ -174,6 +175,9 @@ def load(
     if asked.save_baseline == STDOUT:
         raise UsageError("--save-baseline adds to a file, so it cannot write to stdout", hint="give it a file")
     criteria, fleet = criteria_of(asked), locust_fleet_of(asked)
+    invocation.go_to(at)
+    if at and watch:
+        raise UsageError("--watch looks at processes of this machine, and --at is another place", hint="leave it out")
     manifest = invocation.manifest
     judged = (objective.server for objective in criteria.objectives)
     names = invocation.service_names([*(watch or ()), *(name for name in judged if name in manifest.services)])
@@ -205,6 +209,7 @@ def load(
 def _variables(manifest: "Manifest", scenario: "Scenario | None") -> dict[str, str]:
     """Return the variables of the default target's service in plain text, for the manifest's headers and a scenario."""
     from toombos_cli.load.scenario_mix import environment_of
+    from toombos_cli.manifest.tables.expectations import header_variables
     from toombos_cli.project.mode import mode_now
     from toombos_cli.settings.env_files import read_env_files
     from toombos_cli.settings.values import clear_values
@@ -212,11 +217,14 @@ def _variables(manifest: "Manifest", scenario: "Scenario | None") -> dict[str, s
     service = manifest.services.get(manifest.load.service or "")
     used = set(re.findall(r"\$\{(\w+)\}", " ".join(value for _, value in manifest.load.header_pairs())))
     used |= set(environment_of(scenario)) if scenario is not None else set()
+    needed = sorted(used)
+    if service is not None and not service.is_here:
+        used |= set(header_variables(service.headers))
     if not used or service is None:
         return {}
     env_files = read_env_files(manifest)
     clear = clear_values(manifest, service, env_files, mode=mode_now(manifest))
-    clear.require(sorted(used), env_files)
+    clear.require(needed, env_files)
     return dict(clear.values)
 
 

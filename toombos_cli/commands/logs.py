@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 
 _LINES = 50
 _POLL_S = 0.1
+_ON_HOSTS = ("services", "lines", "errors", "startup", "grep", "exclude", "no_smoke", "no_events", "since", "until")
+"""The options that go to the hosts of --hosts."""
 
 
 @command
 def logs(
     invocation: Invocation,
+    context: typer.Context,
     window: WindowOptions,
     services: options.Services = None,
     lines: Annotated[
@@ -63,11 +66,16 @@ def logs(
     no_events: Annotated[
         bool, typer.Option("--no-events", help="Leave out what the history says, such as restarts.")
     ] = False,
+    hosts: options.Hosts = None,
 ) -> None:
     """Show the last log lines of the services, merged by time; rotated archives are included.
 
     Lines that begin with `--` are events of the history, such as a restart; they are left out if lines are chosen.
     """
+    if hosts is not None:
+        from toombos_cli.cli.on_hosts import finish_on_hosts
+
+        finish_on_hosts(invocation, context, hosts, passed_on=_ON_HOSTS)
     from pathlib import Path
 
     from toombos_cli.logs.reading import run_logs

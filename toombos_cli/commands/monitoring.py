@@ -114,6 +114,7 @@ def check(
     wait: Annotated[
         float, typer.Option("--wait", min=0, metavar="SECONDS", help="Retry until all is well, at most this long.")
     ] = 0.0,
+    at: options.At = None,
     strict: options.Strict = False,
 ) -> None:
     """Check that monitoring would notice a problem: targets, rules, and data for every panel.
@@ -123,6 +124,7 @@ def check(
     from toombos_cli.monitoring.check import run_check
     from toombos_cli.monitoring.operations import as_run
 
+    invocation.go_to(at)
     invocation.finish(run_check(as_run(invocation.manifest), wait_s=wait), strict=strict)
 
 

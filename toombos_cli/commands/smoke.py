@@ -47,13 +47,15 @@ def smoke(
     deep: Annotated[
         bool, typer.Option("--deep", help="Also fuzz each service by its OpenAPI document (needs schemathesis).")
     ] = False,
+    at: options.At = None,
     strict: options.Strict = False,
 ) -> None:
     """Use the running system as a client would and verify what it did.
 
     The manifest defines the steps: requests, responses, counters, sockets.
     Nothing is written to a system that does not itself report that it is
-    in dry-run mode (exit 5). What the test creates is removed at the end.
+    in dry-run mode, or to a place that does not allow it (exit 5). What the
+    test creates is removed at the end.
     """
     from toombos_cli.smoke.environment import read_environment
     from toombos_cli.smoke.plan import make_plan
@@ -61,6 +63,7 @@ def smoke(
 
     give_stdout_away(invocation, {"--junit": junit})
     prepare_output("--junit", junit)
+    invocation.go_to(at)
     with junit_of_failure(invocation, junit):
         plan = make_plan(invocation.manifest, tuple(only or ()))
         if deep:

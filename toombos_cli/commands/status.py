@@ -13,18 +13,24 @@ from toombos_cli.cli.known_services import known_services
 @command
 def status(
     invocation: Invocation,
+    context: typer.Context,
     services: options.Services = None,
     watch: Annotated[bool, typer.Option("--watch", help="Repeat it, with the last log line of each service.")] = False,
     every: Annotated[float, typer.Option("--every", min=0.1, metavar="SECONDS", help="Interval of --watch.")] = 1.0,
     short: Annotated[
         bool, typer.Option("--short", help="One line, for shell prompts; alone it takes half the time.")
     ] = False,
+    hosts: options.Hosts = None,
     strict: options.Strict = False,
 ) -> None:
     """Show the phase, pid, port, uptime, restarts, CPU and memory of each service.
 
     Exit 0 if every service is ready, else 1, also while one is starting.
     """
+    if hosts is not None:
+        from toombos_cli.cli.on_hosts import finish_on_hosts
+
+        finish_on_hosts(invocation, context, hosts, passed_on=("services", "strict"), strict=strict)
     if watch and short:
         raise UsageError("--watch and --short exclude each other", hint="leave one of them out")
     from toombos_cli.supervisor.operations import run_status

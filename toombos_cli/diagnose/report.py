@@ -43,6 +43,8 @@ class DiagnoseReport(Report):
     further_help: tuple[tuple[str, str], ...] = ()
     """Where else to look, each with the command that shows it, or ""."""
     support: tuple[str, ...] = ()
+    place: str = ""
+    """The place that was asked; "" for this machine."""
     fixes: tuple[FixOutcome, ...] = ()
     """What `--fix` ran before this diagnosis was made."""
 

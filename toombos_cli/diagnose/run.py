@@ -14,6 +14,7 @@ from toombos_cli.base.redaction import Redactor
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.spelling import did_you_mean
 from toombos_cli.diagnose.checks import all_checks
+from toombos_cli.diagnose.checks.at_place import as_known_here
 from toombos_cli.diagnose.facts import FACTS, SETTINGS
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError, LiveFacts
 from toombos_cli.diagnose.report import DiagnoseReport
@@ -44,10 +45,12 @@ class Diagnosis:
 def run_diagnose(manifest: Manifest, *, searched_from: Path, selection: FindingFilter = FindingFilter()) -> Diagnosis:
     """Diagnose the system that runs here. Raise UsageError for an unknown group or id."""
     checks, problems = all_checks()
+    if manifest.place is not None:
+        checks = as_known_here(checks)
     wanted = chosen(checks, selection.only)
     facts = LiveFacts(manifest, start=searched_from)
     if not selection.only:
-        facts.start(FACTS)
+        facts.start(fact for fact in FACTS if manifest.place is None or fact.from_afar)
     redactor = _redactor(facts)
     report = judge(facts, checks, wanted, redactor, services=selection.services, problems=problems)
     return Diagnosis(report=report, facts=facts, redactor=redactor)
@@ -80,7 +83,8 @@ def judge(
         root_findings=roots,
         duration_s=round(time.perf_counter() - begun, 3),
         checked_at=datetime.fromtimestamp(facts.now, UTC).isoformat(timespec="seconds"),
-        further_help=_further_help(facts.manifest),
+        further_help=_further_help(facts.manifest) if facts.manifest.place is None else (),
+        place=facts.manifest.source.place,
         support=facts.manifest.alerts.support,
     )
 

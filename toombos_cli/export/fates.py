@@ -180,6 +180,8 @@ SECTIONS: Mapping[str, Fates] = {
         "the containers of `toombos monitoring up`, profile monitoring",
         "prometheus.io annotations of the pods",
     ),
+    "places": _fates(_READ, _READ, _READ),
+    "hosts": _fates(_READ, _READ, _READ),
     "schedule": _fates(
         "a timer and a service for each job",
         Left("Compose has no clock: `toombos schedule install` runs the jobs on the machine"),

@@ -42,14 +42,20 @@ def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: fl
     skipped: list[SkippedService] = []
     for name, service in services.items():
         result = results[name]
-        why_not = why_left_out(service, result, state) if name not in names else None
+        why_not = result.detail if result.reason is Reason.NOT_KNOWN else None
+        if why_not is None and name not in names:
+            why_not = why_left_out(service, result, state)
         if why_not is not None:
             skipped.append(SkippedService(name=name, url=result.url, detail=why_not))
         else:
             found = _judge(manifest, service, result, owners.get(name), state)
             found = replace(found, took_ms=round(took_ms[name], 3))
             judged.append(_not_dry(manifest, found) if name in mode.denied_by else found)
-    if not names and all((s.reason in ABSENT and s.pid is None) or s.status is ServiceStatus.DONE for s in judged):
+    if (
+        manifest.place is None
+        and not names
+        and all((s.reason in ABSENT and s.pid is None) or s.status is ServiceStatus.DONE for s in judged)
+    ):
         judged = [s if s.status is ServiceStatus.DONE else replace(s, fix=_start(manifest, state)) for s in judged]
     return HealthReport(
         services=_explained(judged, services),
@@ -58,6 +64,7 @@ def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: fl
         dry_run=mode.dry_run,
         mode=mode.name,
         mode_text=mode.text,
+        place=manifest.source.place,
     )
 
 
@@ -192,7 +199,9 @@ def _status(
 def _fix(
     manifest: Manifest, service: Service, reason: Reason, owner: PortOwner | None, state: SystemState | None
 ) -> Fix | None:
-    """Return a command to paste; None if only a person can decide (a foreign process, a wrong manifest)."""
+    """Return a command to paste; None if only a person can decide (a foreign process, a wrong manifest, a place)."""
+    if not service.is_here:
+        return None
     if reason is Reason.STOPPED and owner is not None:
         return commands.wake(owner.pid) if owner.pid else None
     has_failed = state is not None and state.wants(service.name)

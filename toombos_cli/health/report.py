@@ -81,6 +81,8 @@ class HealthReport(Report):
     mode: str | None = None
     """The requested mode."""
     mode_text: str = ""
+    place: str = ""
+    """The place that was asked; "" for this machine."""
 
     @property
     def verdict(self) -> Verdict:
@@ -111,10 +113,11 @@ class HealthReport(Report):
     def gauges(self) -> tuple[Sample, ...]:
         """Return gauges: 1 or 0 for each service, its latency if it responded, and the time of the check."""
         samples = []
+        where = {"place": self.place} if self.place else {}
         for s in self.services:
             up = s.verdict in (Verdict.PASS, Verdict.WARN)
             samples += [
-                _gauge("service_up", "1 if the service works, even with restrictions.", up, service=s.name),
+                _gauge("service_up", "1 if the service works, even with restrictions.", up, service=s.name, **where),
                 _gauge(
                     "service_health_info",
                     "The service's status and its reason.",
@@ -122,13 +125,16 @@ class HealthReport(Report):
                     service=s.name,
                     status=s.status,
                     reason=s.reason,
+                    **where,
                 ),
             ]
             if s.latency_ms is not None:
                 text = "Time until the health response was complete."
-                samples.append(_gauge("service_health_latency_seconds", text, s.latency_ms / 1000, service=s.name))
-        checked = "When the services were probed, in seconds since the epoch."
-        return *samples, _gauge("health_checked_timestamp_seconds", checked, self.checked_at.timestamp())
+                samples.append(
+                    _gauge("service_health_latency_seconds", text, s.latency_ms / 1000, service=s.name, **where)
+                )
+        text = "When the services were probed, in seconds since the epoch."
+        return *samples, _gauge("health_checked_timestamp_seconds", text, self.checked_at.timestamp(), **where)
 
 
 def _gauge(name: str, text: str, value: float, **labels: str) -> Sample:

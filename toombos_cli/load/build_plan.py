@@ -20,7 +20,7 @@ from toombos_cli.load.scenario_mix import Mix, environment_of, scenario_mix, scr
 from toombos_cli.load.target_check import choose_target, connect_once, full_url, split_url
 from toombos_cli.load.target_endpoint import UnixPlace, check_certificates, unix_place, unix_target, with_endpoint
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.tables.expectations import Statuses, check_status
+from toombos_cli.manifest.tables.expectations import Statuses, check_status, filled_headers
 from toombos_cli.probes.endpoint import DIRECT, endpoint_of
 from toombos_cli.project.commands import start_as_before
 from toombos_cli.project.port_owner import refused_listeners
@@ -42,6 +42,7 @@ def build_plan(
     if options.url is not None:
         options = replace(options, url=full_url(options.url, manifest.services))
     _refuse_contradictions(options)
+    _refuse_load_at_a_place(manifest)
     defaults = manifest.load
     timeout_s = parse_duration(options.timeout, where="--timeout") if options.timeout else defaults.timeout_s
     drain_s = parse_duration(options.drain, where="--drain") if options.drain else timeout_s
@@ -59,6 +60,9 @@ def build_plan(
     url, is_default = _url(options, manifest, variables, scenario)
     allowed = (*(options.allow_target or ()), *defaults.allowed_targets)
     hint = f"{start_as_before(manifest)}, or give the URL of a running server"
+    if manifest.place is not None:
+        allowed += tuple(service.host for service in manifest.services.values() if service.listens)
+        hint = here("health", "--at", manifest.source.place)
     target = _target(options, manifest, url, allowed=allowed, timeout_s=timeout_s, hint=hint)
     endpoints, users = request_mix(options, manifest, variables, target, is_default=is_default, scenario=scenario)
     connections = options.connections or min(defaults.connections, requests or defaults.connections)
@@ -104,6 +108,16 @@ def _target(
         target = with_endpoint(found, manifest.services, insecure=options.insecure)
     check_certificates(target)
     return target
+
+
+def _refuse_load_at_a_place(manifest: Manifest) -> None:
+    """Raise RefusedError if the place does not allow load, even behind a port of this machine."""
+    if manifest.place is not None and not manifest.place.load:
+        raise RefusedError(
+            f"the place {manifest.source.place} does not allow load: nothing was sent",
+            where=str(manifest.source.path or "[load]"),
+            hint=f"if you may load it: load = true under [places.{manifest.source.place}]",
+        )
 
 
 def _refuse_contradictions(options: LoadOptions) -> None:
@@ -205,9 +219,18 @@ def _url(
             else None
         )
         raise UsageError("no default target", where="[load] service", hint=hint)
+    if not service.listens:
+        raise UsageError(f"{service.name} has no address at this place", where=f"[places.{manifest.source.place}]")
     used = _VARIABLE.findall(" ".join(value for _, value in manifest.load.header_pairs()))
     used += environment_of(scenario) if scenario is not None else ()
     receiving = (service.name,) if any(variables.get(name) for name in used) else ()
+    if receiving and manifest.place is not None and not manifest.place.variables:
+        secret = ", ".join(dict.fromkeys(name for name in used if variables.get(name)))
+        raise RefusedError(
+            f"{secret} would be sent to the place {manifest.source.place}: nothing was sent",
+            where=service.url,
+            hint=f"if it may have them: variables = true under [places.{manifest.source.place}]",
+        )
     if complaint := refused_listeners(manifest.project, {service.name: service}, receiving).get(service.name):
         raise RefusedError(f"{complaint}: nothing was sent", where=service.url, hint=here("health", service.name))
     path = "/" if options.scenario else options.url or manifest.load.path
@@ -291,10 +314,14 @@ def _content_type(body: bytes) -> Literal["application/json", "text/plain; chars
 
 
 def _default_headers(manifest: Manifest, variables: Mapping[str, str]) -> Headers:
-    found: list[tuple[str, str]] = []
+    """Return the headers of the `[load]` table above those that the place asks for, without any unset variable."""
+    own = manifest.services.get(manifest.load.service or "")
+    of_place, _ = filled_headers({} if own is None or own.is_here else own.headers, dict(variables))
+    given = {name.lower() for name, _ in manifest.load.header_pairs()}
+    found = [(name, value) for name, value in of_place.items() if name.lower() not in given]
     for name, value in manifest.load.header_pairs():
         needed = _VARIABLE.findall(value)
         if all(variables.get(variable) for variable in needed):
             filled = _VARIABLE.sub(lambda match: variables[match[1]], value)
-            found.append(parse_header(f"{name}: {filled}"))
-    return tuple(found)
+            found.append((name, filled))
+    return tuple(parse_header(f"{name}: {value}") for name, value in found)

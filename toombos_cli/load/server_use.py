@@ -38,8 +38,10 @@ def watched_servers(target: LoadTarget, manifest: Manifest, names: Iterable[str]
     """Return the target, under its name if it is a service of the project, and the named services.
 
     What the target depends on works for its requests too, and so do the services that it has connections to: a proxy
-    uses little CPU itself.
+    uses little CPU itself. None at another place, where no process can be seen.
     """
+    if manifest.place is not None:
+        return ()
     unix = str(target.endpoint.unix.absolute()) if target.endpoint.unix else ""
     place = target.address if unix else f"{target.host}:{target.port}"
     at = (s.name for s in manifest.services.values() if (s.unix == unix if unix else s.port == target.port))

@@ -11,10 +11,12 @@ from toombos_cli.manifest.tables.alerts import Alerts
 from toombos_cli.manifest.tables.backup import BackupScope
 from toombos_cli.manifest.tables.environment import Variable
 from toombos_cli.manifest.tables.health_words import HealthWords
+from toombos_cli.manifest.tables.hosts import HostTable
 from toombos_cli.manifest.tables.known import Diagnose
 from toombos_cli.manifest.tables.load import LoadDefaults
 from toombos_cli.manifest.tables.logs import Logs as Logs
 from toombos_cli.manifest.tables.monitoring import Monitoring
+from toombos_cli.manifest.tables.places import PlaceTable
 from toombos_cli.manifest.tables.schedule import Job
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.service import start_order as start_order
@@ -34,12 +36,14 @@ class Mode(Table, frozen=True):
 class Source(Table, frozen=True):
     """Where a manifest came from: `path` is None if only the packaged default was read.
 
-    `written` are the keys of sections that the project's own file sets, such as ("backup", "roots").
+    `written` are the keys of sections that the project's own file sets, such as ("backup", "roots"). `place` is the
+    place whose addresses the services have, "" for this machine.
     """
 
     path: Path | None
     project: Path
     written: frozenset[tuple[str, str]] = frozenset()
+    place: str = ""
 
 
 class Manifest(Table, frozen=True):
@@ -62,11 +66,18 @@ class Manifest(Table, frozen=True):
     diagnose: Diagnose = Diagnose()
     monitoring: Monitoring = Monitoring()
     schedule: dict[str, Job] = {}
+    places: dict[str, PlaceTable] = {}
+    hosts: dict[str, HostTable] = {}
 
     @property
     def project(self) -> Path:
         """The project directory, absolute."""
         return self.source.project
+
+    @property
+    def place(self) -> PlaceTable | None:
+        """The place whose addresses the services have; None for this machine."""
+        return self.places[self.source.place] if self.source.place else None
 
     def mode_env(self, mode: str | None) -> dict[str, str]:
         """Return the variables that a mode sets; {} for None. Raises ConfigurationError for an unknown mode."""

@@ -19,10 +19,9 @@ import msgspec
 from toombos_cli.base.pages import page_path
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.reading.layers import EXTENDABLE, packaged_tree
-from toombos_cli.manifest.reading.loader import NAME_PATTERN
 from toombos_cli.manifest.schema_rules import BOUNDS, TOGETHER, Schema, given
 from toombos_cli.manifest.tables.conditions import Condition
-from toombos_cli.manifest.tables.table import Table
+from toombos_cli.manifest.tables.table import NAME_PATTERN, Table
 
 _HEADINGS = {
     "Manifest": "Top level",
@@ -43,6 +42,9 @@ _HEADINGS = {
     "Diagnose": "[diagnose]",
     "KnownLine": "[[diagnose.known]]",
     "Job": "[schedule.NAME]",
+    "PlaceTable": "[places.NAME]",
+    "PlaceAddress": "[places.NAME.services.SERVICE]",
+    "HostTable": "[hosts.NAME]",
 }
 """The heading of docs/manifest.md below which the keys of a table are described."""
 _KINDS = {

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from toombos_cli.manifest.tables.alerts import Severity
+from toombos_cli.manifest.tables.hosts import ADDRESS_PATTERN, USER_PATTERN
 from toombos_cli.manifest.tables.known import ID_PATTERN
+from toombos_cli.manifest.tables.places import BARE_HOST_PATTERN, URL_PATTERN
 from toombos_cli.manifest.tables.service import DEFAULTS, FILES, GROUP_PATTERN, NOT_OF_TASKS, OF_TASKS
+from toombos_cli.manifest.tables.table import ALL, NAME_PATTERN
 
 Schema = dict[str, Any]
 
@@ -18,18 +21,23 @@ _PATH: Schema = {"pattern": "^(/|$)"}
 _VARIABLE = r"\$\{[A-Za-z_][A-Za-z0-9_.-]*\}"
 _STEP_PATH: Schema = {"pattern": f"^(/[^#]*|{_VARIABLE})$"}
 _STATUS: Schema = {"if": {"type": "string"}, "then": {"pattern": "^[1-5]xx$"}}
-_HEADERS: Schema = {"propertyNames": {"pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"}}
+_HEADERS: Schema = {
+    "propertyNames": {"pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"},
+    "additionalProperties": {"type": "string", "pattern": r"^[^\u0000-\u0008\u000a-\u001f\u007f]*$"},
+}
 _WITHOUT_NUL: Schema = {"pattern": "^[^\\u0000]*$"}
 _TEXTS_WITHOUT_NUL: Schema = {"additionalProperties": {"type": "string"} | _WITHOUT_NUL}
 _WORDS: Schema = {"items": {"type": "string"} | _WITHOUT_NUL}
 _PATTERNS: Schema = {"items": {"type": "string", "minLength": 1} | _WITHOUT_NUL}
 _ENV_FILES: Schema = {"items": {"type": "string", "pattern": r"^[^\u0000]*[^\s?\u0000][^\u0000]*$"}}
 _GROUPS: Schema = {"items": {"type": "string", "pattern": f"^{GROUP_PATTERN}$"}}
+_PRINTABLE: Schema = {"pattern": r"^[^\u0000-\u001f\u007f]*$"}
+_MACHINES: Schema = {"propertyNames": {"pattern": rf"^(?!{ALL}$){NAME_PATTERN}$"}}
 _PART = r"(?!\.{1,2}(?:/|$))[^/]+"
 _ROOTS: Schema = {"items": {"type": "string", "pattern": f"^{_PART}(?:/{_PART})*$"}}
 
 BOUNDS: Mapping[str, Mapping[str, Schema]] = {
-    "Manifest": {"env_files": _ENV_FILES},
+    "Manifest": {"env_files": _ENV_FILES, "places": _MACHINES, "hosts": _MACHINES},
     "Service": {
         "command": _NOT_EMPTY | _WORDS,
         **dict.fromkeys(("stop_command", "inputs"), _WORDS),
@@ -45,6 +53,32 @@ BOUNDS: Mapping[str, Mapping[str, Schema]] = {
         **dict.fromkeys(("startup_timeout_s", "grace_period_s", "probe_interval_s", "probe_timeout_s"), _ABOVE_0),
     },
     "ServiceBackup": {"command": _WORDS},
+    "PlaceAddress": {
+        "url": {"pattern": f"^{URL_PATTERN}$"},
+        "headers": _HEADERS,
+        **dict.fromkeys(("ca_file", "client_cert", "client_key"), _WITHOUT_NUL),
+    },
+    "PlaceTable": {
+        "host": {"pattern": f"^({BARE_HOST_PATTERN})?$"},
+        "services": {
+            "additionalProperties": {
+                "anyOf": [{"type": "string", "pattern": f"^{URL_PATTERN}$"}, {"$ref": "#/$defs/PlaceAddress"}]
+            }
+        },
+        "headers": _HEADERS,
+        "env_files": _ENV_FILES,
+        **dict.fromkeys(("ca_file", "client_cert", "client_key"), _WITHOUT_NUL),
+    },
+    "HostTable": {
+        "address": {"pattern": f"^{ADDRESS_PATTERN}$"},
+        "user": {"pattern": f"^{USER_PATTERN}$"},
+        "port": {"minimum": 0, "maximum": 65535},
+        **dict.fromkeys(("identity_file", "known_hosts"), _PRINTABLE),
+        "directory": {"pattern": r"^(?!~)[^\u0000-\u001f\u007f]+$"},
+        "command": _NOT_EMPTY | {"items": {"type": "string", "minLength": 1} | _PRINTABLE},
+        "connect_timeout_s": _AT_LEAST_1,
+        "timeout_s": _ABOVE_0,
+    },
     "Expectation": {
         "command": _WORDS,
         "path": _PATH,
@@ -130,6 +164,13 @@ _NOT_EMPTY_TEXT: Schema = {"minLength": 1}
 _NOT_EMPTY_TABLE: Schema = {"minProperties": 1}
 _ASKS_BY_COMMAND: Schema = {"type": "object", "properties": {"command": _NOT_EMPTY}, "required": ["command"]}
 _WITHOUT_PATHS: Schema = {"properties": {"scheme": {"enum": ["tcp", "none"]}}, "required": ["scheme"]}
+_CERTIFICATES: tuple[Schema, ...] = (
+    {"if": set_in_any(("client_key",), _NOT_EMPTY_TEXT), "then": set_in_any(("client_cert",), _NOT_EMPTY_TEXT)},
+    {"if": given(insecure=True), "then": {"properties": {"ca_file": _EMPTY_TEXT}}},
+)
+_WITHOUT_CERTIFICATES: Schema = {
+    "properties": {"ca_file": _EMPTY_TEXT, "client_cert": _EMPTY_TEXT, "insecure": {"const": False}}
+}
 _HAS_DEFAULT: Schema = {"properties": {"default": {"minLength": 1}}, "required": ["default"]}
 
 TOGETHER: Mapping[str, tuple[Schema, ...]] = {
@@ -157,13 +198,8 @@ TOGETHER: Mapping[str, tuple[Schema, ...]] = {
                 }
             },
         },
-        {
-            "if": given(scheme="https"),
-            "else": {
-                "properties": {"ca_file": _EMPTY_TEXT, "client_cert": _EMPTY_TEXT, "insecure": {"const": False}},
-            },
-        },
-        {"if": set_in_any(("client_key",), _NOT_EMPTY_TEXT), "then": set_in_any(("client_cert",), _NOT_EMPTY_TEXT)},
+        {"if": given(scheme="https"), "else": _WITHOUT_CERTIFICATES},
+        *_CERTIFICATES,
         {
             "if": given(kind="task"),
             "then": unset(tuple(key for key in NOT_OF_TASKS if key != "health"), DEFAULTS)
@@ -178,8 +214,15 @@ TOGETHER: Mapping[str, tuple[Schema, ...]] = {
             "if": given(restart_when_unhealthy=True),
             "then": {"properties": {"restart": {"not": given(policy="never")}}},
         },
-        {"if": given(insecure=True), "then": {"properties": {"ca_file": _EMPTY_TEXT}}},
         {"if": set_in_any(("group",), _NOT_EMPTY_TEXT), "then": set_in_any(("user",), _NOT_EMPTY_TEXT)},
+    ),
+    "PlaceAddress": (
+        *_CERTIFICATES,
+        {"if": {"properties": {"url": {"pattern": "^https:"}}, "required": ["url"]}, "else": _WITHOUT_CERTIFICATES},
+    ),
+    "PlaceTable": (
+        *_CERTIFICATES,
+        {"anyOf": [set_in_any(("host",), _NOT_EMPTY_TEXT), set_in_any(("services",), _NOT_EMPTY_TABLE)]},
     ),
     "Variable": (
         {

@@ -2,20 +2,21 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from toombos_cli.base.errors import OperationError
-from toombos_cli.base.fixes import here
-from toombos_cli.base.results import Verdict
+from toombos_cli.base.fixes import here, toombos
+from toombos_cli.base.results import WRONG, Verdict
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring import grafana
 from toombos_cli.monitoring.check_metrics import Exports, judge_left_out, judge_metrics, judge_services, read_exports
 from toombos_cli.monitoring.check_prometheus import judge_prometheus
 from toombos_cli.monitoring.dashboards import dashboards
-from toombos_cli.monitoring.files import content_of, directory_of, generate, promtool_complaint
+from toombos_cli.monitoring.files import content_of, directory_of, generate, promtool_complaint, without
 from toombos_cli.monitoring.reports import CheckItem, MonitoringCheckReport
 from toombos_cli.probes import is_ready
-from toombos_cli.project.service_probe import ask_service
+from toombos_cli.project.service_probe import ask_service, why_not_known
 
 _PAUSE_S = 1.0
 
@@ -32,6 +33,8 @@ def run_check(manifest: Manifest, *, wait_s: float = 0.0) -> MonitoringCheckRepo
 
 
 def _judged(manifest: Manifest) -> MonitoringCheckReport:
+    if manifest.place is not None:
+        return _judged_at_a_place(manifest)
     exports = read_exports(manifest)
     items = [
         *_files(manifest),
@@ -43,6 +46,28 @@ def _judged(manifest: Manifest) -> MonitoringCheckReport:
         *_grafana(manifest),
     ]
     return MonitoringCheckReport(items=tuple(items))
+
+
+def _judged_at_a_place(manifest: Manifest) -> MonitoringCheckReport:
+    """Judge what the services of a place export, and the Prometheus and Alertmanager that have an address there."""
+    place = manifest.source.place
+    absent = frozenset(name for name, service in manifest.services.items() if why_not_known(service) is not None)
+    present = without(manifest, absent)
+    exports = read_exports(present)
+    items = [
+        CheckItem(group="files", name="up to date", verdict=Verdict.SKIP, detail="not known here: files of the place"),
+        *judge_services(present, exports),
+        *judge_metrics(present, exports),
+        *(judge_prometheus(present, exports) if "prometheus" in present.services else ()),
+        *_alertmanager(present, exports),
+    ]
+    asked = toombos(manifest.project, "health", "--at", place).command
+    hinted = tuple(replace(item, hint=asked if item.verdict in WRONG else None) for item in items)
+    missed = [s for s in manifest.services.values() if s.name in absent and (s.metrics or s.role == "monitoring")]
+    unknown = (
+        CheckItem(group="services", name=s.name, verdict=Verdict.SKIP, detail=why_not_known(s) or "") for s in missed
+    )
+    return MonitoringCheckReport(items=(*hinted, *unknown), place=place)
 
 
 def _files(manifest: Manifest) -> Iterator[CheckItem]:

@@ -14,7 +14,9 @@ from toombos_cli.monitoring.promql import metrics_of
 from toombos_cli.monitoring.reports import CheckItem
 from toombos_cli.monitoring.rules import RUNBOOK, alert_rules
 from toombos_cli.monitoring.selectors import is_for_absent_services, scraped
+from toombos_cli.probes.health import NOTHING, service_headers
 from toombos_cli.project.commands import start_as_before
+from toombos_cli.project.service_probe import settings_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +45,25 @@ def read_exports(manifest: Manifest) -> Exports:
     """Read the metrics of every service that exports some."""
     metrics: dict[str, frozenset[str]] = {}
     problems: dict[str, Unread] = {}
+    headers = _headers_of_a_place(manifest)
     for service in scraped(manifest):
         try:
-            metrics[service.name] = exported_metrics(service)
+            metrics[service.name] = exported_metrics(service, headers.get(service.name))
         except OperationError as error:
             problems[service.name] = Unread(
                 problem=error.problems[0].message, not_served=isinstance(error, NotServedError)
             )
     causes = {name: ", ".join(names) for names in _alike(manifest, problems) for name in names}
     return Exports(metrics=metrics, problems=problems, causes=causes)
+
+
+def _headers_of_a_place(manifest: Manifest) -> dict[str, dict[str, str]]:
+    """Return the headers with which a place wants its services to be asked."""
+    if manifest.place is None:
+        return {}
+    settings = settings_of(manifest, manifest.services)
+    services = manifest.services.items()
+    return {name: service_headers(service, settings.get(name, NOTHING)) for name, service in services}
 
 
 def _alike(manifest: Manifest, problems: Mapping[str, Unread]) -> list[list[str]]:

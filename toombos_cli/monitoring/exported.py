@@ -1,5 +1,7 @@
 """The metrics that a service exports, read from its live /metrics."""
 
+from collections.abc import Mapping
+
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.fixes import here
 from toombos_cli.base.text import size
@@ -19,7 +21,7 @@ class NotServedError(OperationError):
     """Nothing listens at the service's address."""
 
 
-def exported_metrics(service: Service) -> frozenset[str]:
+def exported_metrics(service: Service, headers: Mapping[str, str] | None = None) -> frozenset[str]:
     """Return the names of the series that the service declares, including those without a value yet.
 
     Raise NotServedError if nothing listens, OperationError if there is no response, or it is not Prometheus text of at
@@ -28,7 +30,13 @@ def exported_metrics(service: Service) -> frozenset[str]:
     from prometheus_client.parser import text_string_to_metric_families
 
     url = f"{service.url}{service.metrics}"
-    answer = probe_http(url, timeout_s=_TIMEOUT_S, max_body_bytes=_MAX_BODY_BYTES, endpoint=endpoint_of(service))
+    answer = probe_http(
+        url,
+        headers=dict(headers or {}),
+        timeout_s=_TIMEOUT_S,
+        max_body_bytes=_MAX_BODY_BYTES,
+        endpoint=endpoint_of(service),
+    )
     if answer.reason is Reason.REFUSED:
         raise NotServedError("nothing listens there", where=url)
     if answer.reason is not Reason.OK:

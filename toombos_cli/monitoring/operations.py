@@ -177,7 +177,7 @@ def reload_services(manifest: Manifest, services: tuple[Service, ...]) -> None:
 
 def as_run(manifest: Manifest) -> Manifest:
     """Return the manifest without the monitoring services that cannot run the current way."""
-    if backends.remembered(manifest.project) is BackendKind.COMPOSE:
+    if manifest.place is not None or backends.remembered(manifest.project) is BackendKind.COMPOSE:
         return manifest
     return without(manifest, frozenset(item.service for item in backends.missing_natively(manifest)))
 

@@ -71,6 +71,8 @@ class MonitoringCheckReport(Report):
     kind: ClassVar[str] = "monitoring_check"
 
     items: tuple[CheckItem, ...]
+    place: str = ""
+    """The place that was asked; "" for this machine."""
 
     @property
     def verdict(self) -> Verdict:

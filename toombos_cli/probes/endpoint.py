@@ -16,6 +16,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The certificate authorities, in PEM, that the server's certificate is verified with, also on the loopback."""
     client_cert: tuple[Path, Path] | None = None
     """The files of the client's certificate and of its key, in PEM; both may be the same file."""
+    verifies_loopback: bool = False
+    """Verify a certificate on the loopback too: the port may lead to another machine."""
     insecure: bool = False
     """Accept any certificate. Without it, only the loopback may use an unverifiable one, unless `ca_file` is set."""
     http2: bool = False
@@ -29,13 +31,14 @@ DIRECT = Endpoint()
 def endpoint_of(service: Service) -> Endpoint:
     """Return how this service is reached. Whether the files can be used shows in the handshake."""
     plain = not (service.unix or service.ca_file or service.client_cert or service.insecure or service.http2)
-    if plain:
+    if plain and service.is_here:
         return DIRECT
     certificate = Path(service.client_cert)
     return Endpoint(
         unix=Path(service.unix) if service.unix else None,
         ca_file=Path(service.ca_file) if service.ca_file else None,
         client_cert=(certificate, Path(service.client_key or certificate)) if service.client_cert else None,
+        verifies_loopback=not service.is_here,
         insecure=service.insecure,
         http2=service.http2,
     )

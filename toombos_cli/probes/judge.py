@@ -83,8 +83,10 @@ def health_state(reason: Reason, cause: Cause | None) -> HealthState:
 def health_verdict(reason: Reason, cause: Cause | None) -> Verdict:
     """Return PASS for a judged result that is well; WARN if it is slow or degraded; else FAIL.
 
-    ERROR if the probe could not be made.
+    ERROR if the probe could not be made, SKIP if there is nothing that could be asked.
     """
+    if reason is Reason.NOT_KNOWN:
+        return Verdict.SKIP
     if reason is Reason.OK:
         return Verdict.PASS
     if reason is Reason.ERROR:

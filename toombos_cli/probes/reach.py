@@ -9,8 +9,11 @@ from toombos_cli.manifest.tables.service import Service
 
 
 def may_receive(service: Service, *, is_allowed: bool) -> bool:
-    """Report whether variables may be sent to a service: on this machine, or if the manifest allows its host."""
-    return is_allowed or bool(service.unix) or is_this_machine(service.host)
+    """Report whether variables may be sent to a service: on this machine, or if the manifest allows its host.
+
+    A place may be behind a port of this machine, as with `kubectl port-forward`, so there only the manifest counts.
+    """
+    return is_allowed or (service.is_here and (bool(service.unix) or is_this_machine(service.host)))
 
 
 def is_this_machine(host: str) -> bool:

@@ -32,6 +32,8 @@ class Reason(StrEnum):
     """Another process than the service listens on its port. Found in the process table, not by a probe."""
     TASK = "task"
     """A task has not succeeded: it failed, runs, or has not run. Found in the state, not by a probe."""
+    NOT_KNOWN = "not-known"
+    """Nothing at its place can be asked from here, so that it is neither well nor unwell. Found in the manifest."""
     ERROR = "error"
     """The probe could not be made, which says nothing about the service."""
 

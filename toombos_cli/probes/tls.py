@@ -94,10 +94,11 @@ def is_near(address: str | None) -> bool:
 def trust(context: ssl.SSLContext, endpoint: Endpoint, *, is_local: bool) -> None:
     """Set whose certificates the context accepts, and which one it shows. Raise ProbeError with reason error.
 
-    Certificates are verified except if the server `is_local`; with a `ca_file` there, too.
+    Certificates are verified except if the server `is_local`; with a `ca_file` or at another place there, too.
     """
+    is_known = is_local and not endpoint.verifies_loopback
     with _readable(f"ca_file {endpoint.ca_file}"):
-        if endpoint.insecure or (is_local and endpoint.ca_file is None):
+        if endpoint.insecure or (is_known and endpoint.ca_file is None):
             _trust_all(context)
         elif endpoint.ca_file is None:
             context.load_default_certs()

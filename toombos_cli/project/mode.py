@@ -71,8 +71,10 @@ def mode_now(manifest: Manifest) -> str | None:
     """Return the mode for which the configuration is checked: that of the system while it runs or should run.
 
     After a stop, and before the first start, return None (what the env files and the environment alone define), or
-    dry_run if there is no env file that could ask for another mode.
+    dry_run if there is no env file that could ask for another mode. None at a place: nobody here has started it.
     """
+    if manifest.place is not None:
+        return None
     from toombos_cli.settings.env_file import ENV_FILE  # not needed by `status`
     from toombos_cli.settings.env_files import env_file_paths
 

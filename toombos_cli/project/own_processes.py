@@ -167,8 +167,10 @@ def unsupervised_state(project: Path, services: Mapping[str, Service]) -> System
 def last_state(project: Path, services: Mapping[str, Service]) -> SystemState | None:
     """Return the written state, or, if none can be read, what runs; None if that is nothing.
 
-    `services` describe what runs.
+    `services` describe what runs. None for services at another place.
     """
+    if services and not any(service.is_here for service in services.values()):
+        return None
     return read_state(project) or unsupervised_state(project, services)
 
 

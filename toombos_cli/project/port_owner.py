@@ -53,10 +53,13 @@ class PortOwner(msgspec.Struct, frozen=True, kw_only=True):
 def find_owners(project: Path, services: Mapping[str, Service], state: SystemState | None) -> dict[str, PortOwner]:
     """Return the owner of each service's listening socket, or its process if it has no port; omit the others.
 
+    A service at another place has none, even behind a port of this machine.
+
     `state` is None if nothing is recorded and nothing was found running.
 
     Cheap for services that toombos runs: all processes of the machine are searched only for a foreign listener.
     """
+    services = {name: service for name, service in services.items() if service.is_here}
     roots = leaders(project, state) if state else {}
     found = _listeners(services, roots)
     owners = {}

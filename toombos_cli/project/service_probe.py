@@ -37,8 +37,22 @@ def settings_of(manifest: Manifest, services: Mapping[str, Service]) -> dict[str
     for service in using:
         clear = clear_values(manifest, service, env_files, mode=mode).values
         values = {name: value for name, value in clear.items() if name != TAG}
-        found[service.name] = ProbeSetting(values=values, may_leave=service.host in manifest.load.allowed_targets)
+        may_leave = service.host in manifest.load.allowed_targets or not service.is_here  # it has the place's headers
+        found[service.name] = ProbeSetting(values=values, may_leave=may_leave)
     return found
+
+
+def why_not_known(service: Service, question: Question = "health") -> str | None:
+    """Return why nobody here can know how a service at another place is, or None if it can be asked."""
+    if service.is_here:
+        return None
+    if service.is_task:
+        return "not known here: it is a task, and runs at its place"
+    if not service.listens:
+        return "not known here: the place gives it no address"
+    if service.expectation(question).command:
+        return "not known here: a command on its own machine says how it is"
+    return None
 
 
 def probe_service(
@@ -53,11 +67,13 @@ def probe_service(
 ) -> ProbeResult:
     """Return the result of `probe_health`; REFUSED for a service without an address whose process does not run.
 
-    A task is not probed: it is well if it is done.
+    A task is not probed: it is well if it is done. NOT_KNOWN for a service at another place that cannot be asked.
     WRONG_OWNER if a variable would be sent to a stranger in its place; ERROR if one would be sent to the process of
     another user that toombos did not start, or if this user may not see whether it runs.
     Raises OperationError if this machine cannot probe.
     """
+    if (why_not := why_not_known(service, question)) is not None:
+        return ProbeResult(url=service.url, reason=Reason.NOT_KNOWN, detail=why_not)
     if service.is_task:
         return _found_of_task(service, project)
     if not service.listens:
@@ -93,7 +109,7 @@ def ask_service(
 
 
 def why_left_out(service: Service, result: ProbeResult, state: SystemState | None) -> str | None:
-    """Return why the result of a service does not count, or None if it does.
+    """Return why the result of a service that was not named does not count, or None if it does.
 
     An optional service counts if it was started or responds. One whose check cannot be made, such as a command that is
     not installed here, does not respond.
@@ -101,6 +117,8 @@ def why_left_out(service: Service, result: ProbeResult, state: SystemState | Non
     wanted = not service.optional or (state is not None and state.wants(service.name))
     if wanted or result.reason not in (*ABSENT, Reason.ERROR):
         return None
+    if not service.is_here:
+        return "optional, and does not respond there"
     return f"optional, and {'not started' if result.reason in ABSENT else result.detail}"
 
 

@@ -38,11 +38,24 @@ def refuse_to_send_variables_elsewhere(
         for name, sent in variables_sent(step, manifest.services, environment).items():
             service = manifest.services[name]
             host = service.host
+            if not service.is_here:  # the headers of the place itself are meant for it
+                sent = tuple(variable for variable in sent if variable not in header_variables(service.headers))
             if not sent or may_receive(service, is_allowed=host in manifest.load.allowed_targets):
                 continue
             raise RefusedError(
-                f"{step.name} would send {', '.join(sent)} to {host}, which is not this machine: nothing was sent",
+                f"{step.name} would send {', '.join(sent)} to {_named(manifest, host)}: nothing was sent",
                 where=str(manifest.source.path or "[[smoke]]"),
-                hint=f'if it may have {"them" if len(sent) > 1 else "it"}: allowed_targets = ["{host}"] '
-                "under [load] in toombos.toml",
+                hint=f"if it may have {'them' if len(sent) > 1 else 'it'}: "
+                f"{_permission(manifest, host)} in toombos.toml",
             )
+
+
+def _named(manifest: Manifest, host: str) -> str:
+    place = manifest.source.place
+    return f"{host} at the place {place}" if place else f"{host}, which is not this machine"
+
+
+def _permission(manifest: Manifest, host: str) -> str:
+    """Return what to write so that a host may have variables, and where."""
+    place = manifest.source.place
+    return f"variables = true under [places.{place}]" if place else f'allowed_targets = ["{host}"] under [load]'

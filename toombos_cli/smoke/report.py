@@ -47,6 +47,8 @@ class SmokeReport(Report):
     left_behind: tuple[str, ...] = ()
     """Descriptions of what the test created and could not remove."""
     duration_s: float
+    place: str = ""
+    """The place that was tested; "" for this machine."""
 
     @property
     def verdict(self) -> Verdict:

@@ -32,8 +32,9 @@ Notify = Callable[[StepResult], None]
 
 
 def _how_to_go_on(system: TestedSystem) -> str:
-    live = toombos(system.project, "smoke", "--allow-live")
-    if not system.has_dry_run:
+    at = ("--at", system.place) if system.place else ()
+    live = toombos(system.project, "smoke", *at, "--allow-live")
+    if system.place or not system.has_dry_run:
         return f"{live}   (runs the read-only steps)"
     stop, start = toombos(system.project, "stop"), toombos(system.project, "start", "--dry-run")
     return f"{stop} && {start}   (or: {live}, for the read-only steps)"
@@ -56,6 +57,7 @@ class Round:
         self._sockets = sockets
         self._notify = notify
         self._unhealthy: set[str] = set()
+        self._unknown: set[str] = set()
         self._proven: set[str] = set()
         self._exchanges = Exchanges(
             system,
@@ -68,8 +70,8 @@ class Round:
 
     @property
     def proven(self) -> frozenset[str]:
-        """The services that have said that they are in dry-run mode."""
-        return frozenset(self._proven)
+        """The services that have said that they are in dry-run mode, and may be written to."""
+        return frozenset(self._proven) if self._system.may_write else frozenset()
 
     def run(self, *, allow_live: bool) -> tuple[tuple[StepResult, ...], tuple[str, ...]]:
         """Return the results in order, and what was left behind. Raises RefusedError for a system that is live."""
@@ -136,7 +138,9 @@ class Round:
         result = probe_service(service, self._system.project, setting=setting)
         took_ms = (time.monotonic() - started) * 1000
         state = last_state(self._system.project, self._system.services) if service.optional else None
-        why_not = why_left_out(service, result, state)
+        if result.reason is Reason.NOT_KNOWN:
+            self._unknown.add(service.name)
+        why_not = why_left_out(service, result, state) if result.reason is not Reason.NOT_KNOWN else result.detail
         verdict = health_verdict(result.reason, result.cause) if why_not is None else Verdict.SKIP
         if verdict not in (Verdict.PASS, Verdict.WARN):
             self._unhealthy.add(service.name)
@@ -178,9 +182,15 @@ class Round:
         if step.if_unset and environment.get(step.if_unset):
             return f"applies only if {step.if_unset} is not set"
         needed = dict.fromkeys((step.service, *(counter.service for counter in step.counters)))
+        if unknown := [name for name in needed if name in self._unknown]:
+            return f"{' and '.join(unknown)} cannot be asked from here"
+        if step.loopback_only and self._system.place:
+            return "not known here: the sockets of another place cannot be seen"
         unhealthy = [name for name in needed if name in self._unhealthy]
         if unhealthy:
             return f"{' and '.join(unhealthy)} {'is' if len(unhealthy) == 1 else 'are'} not healthy"
+        if step.is_writing and not self._system.may_write:
+            return f"writes, and the place {self._system.place} does not allow it"
         if step.is_writing and step.service not in self._proven:
             if not any(proof.service == step.service for proof in self._plan.proofs):
                 return f"writes, and no step with proves_dry_run checks {step.service} (or: writes = false)"

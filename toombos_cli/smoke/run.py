@@ -11,6 +11,7 @@ from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.project.ready_wait import wait_until_ready
 from toombos_cli.project.service_probe import settings_of
 from toombos_cli.smoke.egress import refuse_to_send_variables_elsewhere
+from toombos_cli.smoke.permission import refuse_to_write_at_a_place
 from toombos_cli.smoke.plan import SmokePlan
 from toombos_cli.smoke.report import FlakyStep, SmokeReport, StepResult
 from toombos_cli.smoke.round import Notify, Round
@@ -34,8 +35,8 @@ def run_smoke(
 
     `deep` then fuzzes each service that has an OpenAPI document. `environment` maps service names to variables; the
     secrets among them never appear in the output. Raises LockedError while another smoke test of the project runs, and
-    RefusedError before anything is written to a system that does not say that it is in dry-run mode, or a variable is
-    sent to another machine.
+    RefusedError before anything is written to a system that does not say that it is in dry-run mode, or to a place that
+    does not allow it, or a variable is sent to another machine.
     """
     started = time.monotonic()
     system = TestedSystem(
@@ -45,13 +46,17 @@ def run_smoke(
         has_dry_run=DRY_RUN in manifest.modes,
         allowed_targets=manifest.load.allowed_targets,
         settings=settings_of(manifest, manifest.services),
+        place=manifest.source.place,
+        may_write=manifest.place is None or manifest.place.writes,
     )
     taken = manifest.smoke if deep else (*plan.proofs, *plan.steps)
     refuse_to_send_variables_elsewhere(manifest, taken, environment)
+    refuse_to_write_at_a_place(manifest, plan, allow_live=allow_live)
     redactor = _redactor(manifest, environment)
     services = (manifest.services[name] for name in plan.services)
     wait_until_ready(manifest, [service for service in services if not service.optional], wait_s)
-    watched = {step.service: manifest.services[step.service] for step in plan.steps if step.loopback_only}
+    looked_at = (step.service for step in plan.steps if step.loopback_only and manifest.services[step.service].is_here)
+    watched = {name: manifest.services[name] for name in looked_at}
     contracts: dict[str, Contract] = {}
     results: list[tuple[StepResult, ...]] = []
     left_behind: dict[str, None] = {}
@@ -75,6 +80,7 @@ def run_smoke(
             fuzzed = _fuzz(manifest, environment, one.proven)
             results = [steps + redactor.value(fuzzed) for steps in results]
     return SmokeReport(
+        place=manifest.source.place,
         steps=_worst_of_each(results),
         rounds=rounds,
         failed_rounds=sum(any(step.verdict in WRONG for step in steps) for steps in results),

@@ -22,6 +22,10 @@ class TestedSystem:
     """Whether the manifest describes the mode dry_run."""
     allowed_targets: Collection[str] = ()
     """The hosts beyond this machine that may receive variables of the environment."""
+    place: str = ""
+    """The place that is tested, "" for this machine."""
+    may_write: bool = True
+    """Whether writing steps may run: a place has to allow it."""
     settings: Mapping[str, ProbeSetting] = field(default_factory=dict)
     """What the health probes of some services need."""
 

@@ -22,6 +22,6 @@ def _judge(facts: Facts) -> tuple[Finding, ...]:
     return check_configuration(facts.get(SETTINGS))
 
 
-SETTINGS: "Fact[SettingsFacts]" = Fact("settings", Any, _gather_settings)
+SETTINGS: "Fact[SettingsFacts]" = Fact("settings", Any, _gather_settings, from_afar=True)
 """Contains secrets: it is never saved."""
 CONFIGURATION: Fact[tuple[Finding, ...]] = Fact("configuration", tuple[Finding, ...], _judge)

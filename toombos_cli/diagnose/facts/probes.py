@@ -19,10 +19,11 @@ from toombos_cli.manifest.tables.service import Question, Service
 from toombos_cli.probes import Cause, ProbeResult, Reason, probe_health, probe_http
 from toombos_cli.probes.endpoint import endpoint_of
 from toombos_cli.probes.health import NOTHING, service_headers
+from toombos_cli.project.own_processes import last_state
 from toombos_cli.project.own_requests import OwnRequests
 from toombos_cli.project.port_owner import distrusted
-from toombos_cli.project.service_probe import settings_of
-from toombos_cli.project.state import Phase, ServiceState, read_state
+from toombos_cli.project.service_probe import settings_of, why_not_known
+from toombos_cli.project.state import Phase, ServiceState
 
 _LIMIT_S = FACT_LIMIT_S - 0.3
 _KEPT_TEXT = 256 * 1024
@@ -74,7 +75,7 @@ def _gather(facts: Facts) -> dict[str, ServiceProbes]:
     services = tuple(facts.manifest.services.values())
     own = OwnRequests.of(facts.manifest.project)
     keys, settings = _keys(facts), _settings(facts)
-    state = read_state(facts.manifest.project)
+    state = last_state(facts.manifest.project, facts.manifest.services)
 
     def ask(service: Service) -> None:
         headers = {"X-Request-ID": own.new_id(f"diagnose-{service.name}")}
@@ -95,7 +96,9 @@ def _gather(facts: Facts) -> dict[str, ServiceProbes]:
 
 
 def _keys(facts: Facts) -> dict[str, str]:
-    """Return the access key of each service that has one: its OpenAPI document may need it."""
+    """Return the access key of each service that has one: its OpenAPI document may need it. None goes to a place."""
+    if facts.manifest.place is not None:
+        return {}
     try:
         settings = facts.get(SETTINGS)
     except FactUnavailableError:
@@ -132,6 +135,8 @@ class _Asker:
     def ask(self, key: str, seen: ServiceState | None) -> ServiceProbes:
         """Return the responses; `seen` is what the supervisor knows, which speaks for a command: none is run here."""
         service = self._service
+        if (why_not := why_not_known(service)) is not None:
+            return ServiceProbes(health=Probe(url=service.url, reason=Reason.NOT_KNOWN, detail=why_not))
         if service.expectation("health").command:
             return ServiceProbes(health=_as_supervised(service, seen))
         if not service.listens:  # the process table says all there is to know about it
@@ -246,4 +251,4 @@ def _is_described(operation: dict[str, Any]) -> bool:
     return True
 
 
-PROBES: Fact[dict[str, ServiceProbes]] = Fact("probes", dict[str, ServiceProbes], _gather)
+PROBES: Fact[dict[str, ServiceProbes]] = Fact("probes", dict[str, ServiceProbes], _gather, from_afar=True)

@@ -27,17 +27,22 @@ class FactUnavailableError(Exception):
     """A fact could not be gathered. The message says why, without secrets. A check that needs the fact is an ERROR."""
 
 
+class NotKnownHereError(FactUnavailableError):
+    """The fact is about a machine, and the system is at another place: a check that needs it is a SKIP."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Fact(Generic[T]):
     """A fact: its name in a bundle, the msgspec type of its value, and the function that gathers it.
 
-    `gather` may get other facts; their time counts as its own.
+    `gather` may get other facts; their time counts as its own. `from_afar` if it can be gathered at another place.
     """
 
     name: str
     type: Any
     gather: "Callable[[Facts], T]"
     limit_s: float = FACT_LIMIT_S
+    from_afar: bool = False
 
 
 class Facts(Protocol):
@@ -96,6 +101,8 @@ class LiveFacts:
         """
         if fact.name in self._given_up:
             raise self._given_up[fact.name]
+        if self._manifest.place is not None and not fact.from_afar:
+            raise NotKnownHereError(f"not known here: the place {self._manifest.source.place} cannot be looked into")
         future, begun = self._start(fact)
         until = min(begun + fact.limit_s, self._deadline)
         try:

@@ -27,13 +27,12 @@ from toombos_cli.manifest.reading.layers import (
     read_layers,
 )
 from toombos_cli.manifest.reading.placeholders import ServiceHome, UnknownPlaceholderError, expand_service
-from toombos_cli.manifest.reading.references import applicable_steps, named_services
+from toombos_cli.manifest.reading.references import applicable_steps, misfit_of_address, named_services
 from toombos_cli.manifest.reading.type_remedies import in_words, type_mismatch, what_to_write, wrong_entry
 from toombos_cli.manifest.tables.env_files import check_env_files
 from toombos_cli.manifest.tables.service import Service
+from toombos_cli.manifest.tables.table import ALL, NAME_PATTERN
 
-NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
-"""What the name of a service looks like, as a regular expression."""
 _NAME = re.compile(NAME_PATTERN)
 _FEW = 15
 """The number of keys of a table that a hint may list."""
@@ -97,6 +96,7 @@ class _Check:
         self._env_files(sections)
         self._relations(services)
         self._references(sections, declared, services)
+        self._names_of_machines(sections)
         if self.problems:
             raise ConfigurationError("the manifest is invalid", problems=tuple(sorted(self.problems, key=_place)))
         if "smoke" in sections:
@@ -185,8 +185,20 @@ class _Check:
             if name not in declared:
                 hint = did_you_mean(name, declared, f"services: {', '.join(declared)}")
                 self._add(path, f"no service is named {name!r}", hint=hint)
+            elif path[0] == "places" and name in services:
+                place = sections["places"][path[1]]
+                if misfit := misfit_of_address(services[name], place.services[name]):
+                    self._add(path, misfit)
             elif path[0] in ("smoke", "load") and name in services and not services[name].listens:
                 self._add(path, f"{name} has no port, so it cannot receive requests")
+
+    def _names_of_machines(self, sections: dict[str, Any]) -> None:
+        """Check the names that `--at` and `--hosts` take; `all` and the comma are words of their own there."""
+        for section in ("places", "hosts"):
+            for name in sections.get(section) or ():
+                if not _NAME.fullmatch(name) or name == ALL:
+                    example = f"use letters, digits, '_', '-' and '.', but not {ALL!r}"
+                    self._add((section, name), f"{section[:-1]} name {name!r}: {example}")
 
     def _section(self, value: Any, kind: Any, path: KeyPath) -> Any:
         """Decode a section; decode a table of tables or an array of tables one table at a time."""

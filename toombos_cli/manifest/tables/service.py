@@ -270,6 +270,11 @@ class Service(Table, frozen=True):
         return bool(self.port or self.unix)
 
     @property
+    def is_here(self) -> bool:
+        """Whether it runs on this machine, so that its process, log and files can be looked at."""
+        return True
+
+    @property
     def is_task(self) -> bool:
         """Whether it runs to its end."""
         return self.kind == "task"
@@ -346,6 +351,18 @@ class Service(Table, frozen=True):
     def label(self) -> str:
         """The title, or the name if there is no title."""
         return self.title or self.name
+
+
+class ServiceElsewhere(Service, frozen=True):
+    """A service at another place than this machine; one that the place gives no address has no port."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs on this machine."""
+        return False
+
+    def _is_reachable(self) -> None:
+        """Accept a service without an address."""
 
 
 DEFAULTS = {

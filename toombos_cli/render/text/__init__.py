@@ -28,6 +28,8 @@ VIEWS: dict[str, str] = {
     "export": "export:show",
     "findings": "findings:show",
     "health": "health:show",
+    "health_places": "health:show_places",
+    "hosts": "hosts:show",
     "incident": "tickets:show_incident",
     "issue": "tickets:show_issue",
     "load": "load:show",

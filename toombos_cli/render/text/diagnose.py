@@ -41,7 +41,8 @@ def show(report: "DiagnoseReport", output: Output) -> None:
 def _lines(report: "DiagnoseReport", *, verbose: bool) -> Iterator[str]:
     """Yield the lines of a report in a file or a pipe, which has the most urgent root first and no line cut."""
     yield f"Diagnosis: {report.verdict.value.upper()}"
-    yield f"{report.project}, {report.checked_at}: {summary(report)}"
+    where = f"{report.project} at {report.place}" if report.place else report.project
+    yield f"{where}, {report.checked_at}: {summary(report)}"
     for root in report.root_findings:
         yield ""
         yield from _root(root, report.symptoms_of(root))
@@ -49,7 +50,7 @@ def _lines(report: "DiagnoseReport", *, verbose: bool) -> Iterator[str]:
         yield from ("", "Could not be judged:", *(f"  {finding.id}: {finding.reason}" for finding in errors))
     if verbose:
         yield from ("", "All checks:", *map(_checked, report.findings))
-    if report.root_findings:
+    if report.root_findings and (report.further_help or report.support):
         yield from ("", "Further help:")
         yield from (f"  {what}: {command}" if command else f"  {what}" for what, command in report.further_help)
         yield from (f"  {line}" for line in report.support)

@@ -12,6 +12,7 @@ from toombos_cli.render.verdicts import VERDICT, print_verdict, word
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from toombos_cli.health.places import PlacesHealthReport
     from toombos_cli.health.report import HealthReport, ServiceHealth
 
 _COLUMNS = (
@@ -22,6 +23,7 @@ _COLUMNS = (
     Column(name="PID", right=True, drop=2),
 )
 _URL = Column(name="URL", drop=1)
+_PLACES = (VERDICT, Column(name="PLACE"), *_COLUMNS[1:4], _URL)
 _HISTORY_WIDTH = range(10, 61)
 _STATES = {Verdict.PASS: "up", Verdict.WARN: "degraded", Verdict.FAIL: "down", Verdict.ERROR: "not judged"}
 _INDENT = "      "
@@ -42,10 +44,26 @@ def show(report: "HealthReport", output: Output) -> None:
             console.print(f"{_INDENT}{service.fix}", style="cyan", soft_wrap=True)
     if output.quiet:
         return
-    if report.skipped:
-        names = ", ".join(skipped.name for skipped in report.skipped)
-        print_verdict(console, Verdict.SKIP, f"{names}: {report.skipped[0].detail}")
-    console.print(_summary(report))
+    for detail in dict.fromkeys(skipped.detail for skipped in report.skipped):
+        names = ", ".join(skipped.name for skipped in report.skipped if skipped.detail == detail)
+        print_verdict(console, Verdict.SKIP, f"{names}: {detail}")
+    console.print(f"{report.place}: {_summary(report)}" if report.place else _summary(report), soft_wrap=True)
+
+
+def show_places(report: "PlacesHealthReport", output: Output) -> None:
+    """Print the services of every place in one table, then what is wrong with them, and a line per place."""
+    console = output.stdout
+    shown = [(p, s) for p in report.places for s in p.services if not output.quiet or s.verdict is not Verdict.PASS]
+    if shown:
+        rows = [[word(s.verdict), place.place, *_cells(s)[1:4], s.url or "-"] for place, s in shown]
+        print_table(console, _PLACES, rows)
+    for place, service in shown:
+        if service.detail:
+            console.print(f"{place.place}: {service.name}: {service.detail}", soft_wrap=True)
+    if output.quiet:
+        return
+    for place in report.places:
+        console.print(f"{place.place}: {_summary(place)}", soft_wrap=True)
 
 
 def _table(services: "list[ServiceHealth]", report: "HealthReport", console: "Console") -> None:

@@ -62,7 +62,7 @@ def _last_line(report: "SmokeReport") -> str:
     wrong = [step.name for step in report.steps if step.verdict in WRONG]
     skipped = sum(step.verdict is Verdict.SKIP for step in report.steps)
     taken = len(report.steps) - skipped
-    steps = f"{taken} step{'s' * (taken != 1)}"
+    steps = f"{taken} step{'s' * (taken != 1)}" + (f" at {report.place}" if report.place else "")
     rounds = f" in {report.rounds} rounds" if report.rounds > 1 else ""
     left_out = f", {skipped} skipped" if skipped else ""
     if wrong:
