@@ -1,6 +1,7 @@
 """Creates one archive of a system that may be running, and publishes it only after reading it back."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import socket
@@ -10,13 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
 
 from toombos_cli import __version__
+from toombos_cli.backup.archive.earlier_frames import frames_of
 from toombos_cli.backup.archive.encryption import NO_KEYS, Keys, seal
 from toombos_cli.backup.archive.file_reader import Intake
 from toombos_cli.backup.archive.format import ArchiveKind, ArchiveManifest, DatabaseRecord, Header, Root
-from toombos_cli.backup.archive.reader import Archive, verify_contents
+from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.archive.writer import ArchiveWriter, Written
 from toombos_cli.backup.databases import snapshot
 from toombos_cli.backup.directory import naming
@@ -51,6 +52,7 @@ from toombos_cli.project.backup_coverage import Holdings, load_holdings, save_ho
 from toombos_cli.settings.backup_gaps import Gap, GapKind
 
 _ROOM_BYTES = 16 << 20
+_READ_BYTES = 1 << 20
 _NOT_AS_READ = frozenset({"shrunk", "changed"})
 """The flags of files whose content is not that of one moment."""
 
@@ -122,8 +124,7 @@ def create_locked(plan: BackupPlan, observer: BackupObserver) -> CreateReport:
         try:
             _check_room(place, selection, stores.size_bytes)
             written, intake = _write(plan, selection, stores, now, partial, observer)
-            with Archive(partial) as archive:
-                verify_contents(archive, observer)
+            _read_back(partial, written, observer)
             sha256 = written.sha256
             if plan.keys.recipients:
                 observer.step("encrypt")
@@ -183,9 +184,11 @@ def _write(
         version=__version__,
         roots=(*selection.roots, *((Root(path=DUMP_ROOT),) if plan.postgres or plan.hooks else ())),
     )
+    newest = newest_known_good(list_archives(plan.place), now)
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(fd, "wb", buffering=1 << 20) as out:
-        written, intake = _write_members(plan, selection, stores, header, out, observer)
+    with frames_of(newest.path if newest else None) as earlier, os.fdopen(fd, "wb", buffering=1 << 20) as out:
+        writer = ArchiveWriter(out, header, earlier)
+        written, intake = _write_members(plan, selection, stores, writer, observer)
         observer.step("sync")
         out.flush()
         os.fsync(out.fileno())
@@ -197,11 +200,9 @@ def _write_members(
     plan: BackupPlan,
     selection: BackupSelection,
     stores: DataDirectories,
-    header: Header,
-    out: BinaryIO,
+    writer: ArchiveWriter,
     observer: BackupObserver,
 ) -> tuple[Written, Intake]:
-    writer = ArchiveWriter(out, header)
     intake = Intake(writer, observer, unreadable=selection.unreadable | dict(plan.unsaved) | plan.lost)
     try:
         observer.step("write", selection.total_bytes)
@@ -225,6 +226,23 @@ def _write_members(
         return writer.finish(tuple(printable(name) for name in intake.unreadable)), intake
     finally:
         writer.abandon()
+
+
+def _read_back(partial: Path, written: Written, observer: BackupObserver) -> None:
+    """Raise BadArchiveError unless the file on the disk is the one that was written, and the reader accepts it.
+
+    Each frame was decompressed and compared before it was written, and the reader derives every header from the
+    manifest: equal bytes and an equal manifest are an archive that restores what was read.
+    """
+    observer.step("verify", partial.stat().st_size)
+    digest = hashlib.sha256()
+    with partial.open("rb") as file:
+        while chunk := file.read(_READ_BYTES):
+            digest.update(chunk)
+            observer.advance(len(chunk))
+    with Archive(partial) as archive:
+        if digest.hexdigest() != written.sha256 or archive.manifest != written.manifest:
+            raise BadArchiveError("the archive does not read back as written", where=str(partial))
 
 
 def _add_database(plan: BackupPlan, found: Found, intake: Intake) -> None:

@@ -123,7 +123,8 @@ class Tail(msgspec.Struct, frozen=True, kw_only=True):
     """The index at the end of the file: enough to list the archive without reading it.
 
     `frames` are (compressed, uncompressed) sizes in bytes, in file order; the manifest member starts at frame
-    `manifest_frame`. `complete` means that every file was readable and every database sound.
+    `manifest_frame`. `complete` means that every file was readable and every database sound. `crc32s` are those of the
+    frames' contents, by which a later archive finds the frames that it can take over.
     """
 
     format: int
@@ -137,6 +138,7 @@ class Tail(msgspec.Struct, frozen=True, kw_only=True):
     manifest_bytes: int
     body_sha256: str
     frames: tuple[tuple[int, int], ...]
+    crc32s: tuple[int, ...] = ()
 
 
 def timed(nanoseconds: int) -> dict[str, Any]:

@@ -201,13 +201,19 @@ class _Stream:
 
 def read_tail(path: Path) -> Tail:
     """Return the tail index, which is all that `list` needs. Raises the same errors as Archive."""
+    fd, tail = open_tail(path)
+    os.close(fd)
+    return tail
+
+
+def open_tail(path: Path) -> tuple[int, Tail]:
+    """Return the open file and its tail index. Raises the same errors as Archive."""
     fd = _open_regular(path)
     try:
-        return _read_tail(fd)
+        return fd, _read_tail(fd)
     except (BadArchiveError, OSError) as error:
-        raise _named(error, path) from None
-    finally:
         os.close(fd)
+        raise _named(error, path) from None
 
 
 def _read_tail(fd: int) -> Tail:

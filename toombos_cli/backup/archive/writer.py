@@ -20,11 +20,12 @@ from toombos_cli.backup.archive.format import (
     Header,
     Tail,
 )
-from toombos_cli.backup.archive.frames import FrameWriter
+from toombos_cli.backup.archive.frames import FrameSource, FrameWriter
 from toombos_cli.backup.archive.restore_txt import RESTORE_TXT
 
 # A skippable zstd frame (RFC 8878, 3.1.2), which zstd and tar ignore.
 SKIPPABLE_MAGIC = 0x184D2A5D
+_LARGE_BYTES = 1 << 20  # a file from this size on has frames of its own, which do not depend on its header
 TAIL_MAGIC = b"TOOMBOS1"
 TAIL_FOOTER = struct.Struct("<II8s")  # crc32 and length of the JSON before it, and the magic
 
@@ -41,10 +42,10 @@ class Written:
 class ArchiveWriter:
     """Writes members in order, each directory before its contents; `finish` completes the archive."""
 
-    def __init__(self, out: BinaryIO, header: Header) -> None:
+    def __init__(self, out: BinaryIO, header: Header, earlier: FrameSource | None = None) -> None:
         self._out = out
         self._header = header
-        self._frames = FrameWriter(out)
+        self._frames = FrameWriter(out, earlier)
         self._entries: list[Entry] = []
         front = b"".join(front_matter(header))
         self._front_sha256 = hashlib.sha256(front).hexdigest()
@@ -58,14 +59,27 @@ class ArchiveWriter:
         """
         self._frames.write(tarblocks.member_header(entry))
         if entry.type == "file" and not entry.target:
-            digest = hashlib.sha256()
-            for chunk in content:
-                digest.update(chunk)
-                self._frames.write(chunk)
-            self._frames.write(tarblocks.padding(entry.size))
-            entry = msgspec.structs.replace(entry, sha256=digest.hexdigest())
+            entry = msgspec.structs.replace(entry, sha256=self._add_content(entry, content))
+        self._frames.end_group(entry.name)
         self._entries.append(entry)
         return entry
+
+    def _add_content(self, entry: Entry, content: Iterable[bytes]) -> str:
+        """Write a file's content and return its sha256."""
+        is_large = entry.content_bytes >= _LARGE_BYTES
+        if is_large:
+            self._frames.cut()
+        digest, size_bytes = hashlib.sha256(), 0
+        for chunk in content:
+            digest.update(chunk)
+            self._frames.write(chunk)
+            size_bytes += len(chunk)
+        if size_bytes != entry.content_bytes:
+            raise RuntimeError(f"{entry.name!r}: {size_bytes} bytes follow a header of {entry.content_bytes}")
+        if is_large:
+            self._frames.cut()
+        self._frames.write(tarblocks.padding(size_bytes))
+        return digest.hexdigest()
 
     def flag_last(self, flag: str) -> Entry:
         """Add a flag to the last entry, for something that became known only while its content was read."""
@@ -105,6 +119,7 @@ class ArchiveWriter:
             manifest_bytes=len(encoded),
             body_sha256=self._frames.sha256.hexdigest(),
             frames=tuple(self._frames.frames),
+            crc32s=tuple(self._frames.crc32s),
         )
         end = encode_tail(tail)
         self._out.write(end)
