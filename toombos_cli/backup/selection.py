@@ -10,7 +10,16 @@ import msgspec
 
 from toombos_cli.backup.archive import safety
 from toombos_cli.backup.archive.attributes import read_attributes
-from toombos_cli.backup.archive.format import FORMAT, EntryType, Root, is_far
+from toombos_cli.backup.archive.format import (
+    ATTRIBUTES_FORMAT,
+    HOLES_FORMAT,
+    LINKS_FORMAT,
+    PLAIN_FORMAT,
+    EntryType,
+    Root,
+    is_far,
+)
+from toombos_cli.backup.archive.holes import may_have_holes
 from toombos_cli.backup.databases import COMPANIONS, is_sqlite
 from toombos_cli.backup.directory.paths import STAGING_PREFIX
 from toombos_cli.backup.reports import OutsideDatabase
@@ -75,8 +84,9 @@ class BackupSelection:
 
     @property
     def total_bytes(self) -> int:
-        """The size of all files together."""
-        return sum(found.status.st_size for found in self.found if found.type == "file")
+        """The size of all files together, without holes."""
+        files = (found.status for found in self.found if found.type == "file")
+        return sum(min(status.st_size, status.st_blocks * 512) for status in files)
 
 
 def select(scope: Scope, now: float) -> BackupSelection:
@@ -101,17 +111,17 @@ def select(scope: Scope, now: float) -> BackupSelection:
 
 def format_of(found: Iterable[Found]) -> int:
     """Return the oldest format that can describe everything that was found."""
-    number = 1
-    for one in found:
-        if (
-            one.type in ("symlink", "fifo")
-            or is_far(one.status.st_mtime_ns)
-            or (one.type == "file" and one.status.st_nlink > 1)
-        ):
-            return FORMAT
-        if one.xattrs:
-            number = 2
-    return number
+    return max(map(_format_of_one, found), default=PLAIN_FORMAT)
+
+
+def _format_of_one(found: Found) -> int:
+    status = found.status
+    if may_have_holes(status) and not found.is_database:
+        return HOLES_FORMAT
+    has_more_names = found.type == "file" and status.st_nlink > 1
+    if has_more_names or found.type in ("symlink", "fifo") or is_far(status.st_mtime_ns):
+        return LINKS_FORMAT
+    return ATTRIBUTES_FORMAT if found.xattrs else PLAIN_FORMAT
 
 
 def outside_databases(selection: BackupSelection) -> tuple[OutsideDatabase, ...]:

@@ -138,21 +138,6 @@ def test_the_check_of_restore_txt_finds_a_file_that_differs(tmp_path: Path, tar:
     assert "note.txt" in subprocess.run(check, cwd=by_hand, capture_output=True, text=True, check=True).stdout
 
 
-def test_a_sparse_file_stays_sparse(tmp_path: Path) -> None:
-    site = Site(tmp_path).fill()
-    path = tmp_path / "data" / "holes"
-    with path.open("wb") as file:
-        file.truncate(64 << 20)
-        file.seek(32 << 20)
-        file.write(b"island")
-    archive = site.backup().archive
-    path.unlink()
-    site.restore(archive)
-    assert path.stat().st_size == 64 << 20
-    assert path.stat().st_blocks * 512 < 1 << 20
-    assert path.read_bytes()[32 << 20 :][:6] == b"island"
-
-
 def acl(*entries: tuple[int, int, int]) -> bytes:
     """Return a POSIX ACL in the kernel's encoding: version 2, then (tag, rights, id) for each entry."""
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)

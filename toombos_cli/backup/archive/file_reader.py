@@ -10,7 +10,8 @@ from typing import BinaryIO
 import msgspec
 
 from toombos_cli.backup.archive.attributes import has_capabilities
-from toombos_cli.backup.archive.format import DatabaseRecord, Entry, EntryType, named, timed
+from toombos_cli.backup.archive.format import DatabaseRecord, Entry, EntryType, Extents, named, timed
+from toombos_cli.backup.archive.holes import find_extents, may_have_holes, read_extents
 from toombos_cli.backup.archive.writer import ArchiveWriter
 from toombos_cli.backup.databases import COMPANIONS
 from toombos_cli.backup.inode_flags import flags_of, read_flags
@@ -65,8 +66,11 @@ class Intake:
         if first is not None:
             names = _NO_NAMES | named(found.name, first.name)
             return self.writer.add(msgspec.structs.replace(first, **names))
-        add = self._whole if status.st_size <= _WHOLE_BYTES else self._stream
-        entry = add(found, fd, status)
+        data = find_extents(fd, status.st_size) if self.writer.can_hold_holes and may_have_holes(status) else None
+        if data is None and status.st_size <= _WHOLE_BYTES:
+            entry = self._whole(found, fd, status)
+        else:
+            entry = self._stream(found, fd, status, data)
         if entry and status.st_nlink > 1:
             self.first_names[inode] = entry
         return entry
@@ -109,31 +113,26 @@ class Intake:
         entry = make_entry(found, before, "file", size=len(content), flags=flags)
         return self.writer.add(entry, (content,))
 
-    def _stream(self, found: Found, fd: int, status: os.stat_result) -> Entry:
+    def _stream(self, found: Found, fd: int, status: os.stat_result, data: Extents | None) -> Entry:
         """Add a large file: its prefix if it grows meanwhile; padded with zeros and flagged if it shrinks."""
         read = 0
 
         def chunks() -> Iterator[bytes]:
             nonlocal read
-            while read < status.st_size:
-                try:
-                    chunk = os.read(fd, min(_CHUNK_BYTES, status.st_size - read))
-                except OSError as error:
-                    self.unreadable[found.name] = error.strerror or str(error)
-                    break
-                if not chunk:
-                    break
-                read += len(chunk)
-                self.observer.advance(len(chunk))
-                yield chunk
-            for start in range(read, status.st_size, _CHUNK_BYTES):
-                yield bytes(min(_CHUNK_BYTES, status.st_size - start))
+            try:
+                for chunk in read_extents(fd, entry.stored):
+                    read += len(chunk)
+                    self.observer.advance(len(chunk))
+                    yield chunk
+            except OSError as error:
+                self.unreadable[found.name] = error.strerror or str(error)
+            for start in range(read, entry.content_bytes, _CHUNK_BYTES):
+                yield bytes(min(_CHUNK_BYTES, entry.content_bytes - start))
 
-        flags = _inode_flags(fd, status)
-        if status.st_blocks * 512 < status.st_size:
-            flags = (*flags, "sparse")
-        entry = self.writer.add(make_entry(found, status, "file", size=status.st_size, flags=flags), chunks())
-        if read < status.st_size:
+        entry = make_entry(found, status, "file", size=status.st_size, flags=_inode_flags(fd, status))
+        entry = msgspec.structs.replace(entry, data=data)
+        entry = self.writer.add(entry, chunks())
+        if read < entry.content_bytes:
             entry = self.writer.flag_last("shrunk")
         return entry
 

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import msgspec
 
-FORMAT = 3
+PLAIN_FORMAT, ATTRIBUTES_FORMAT, LINKS_FORMAT, HOLES_FORMAT = 1, 2, 3, 4
+FORMAT = HOLES_FORMAT
 """The newest format that this version reads.
 
 Format 2 adds `xattrs`; format 3 symbolic links that leave their root, hard links, FIFOs and times outside of 1677 to
-2262. An archive that has none of these is written in the older format.
+2262; format 4 files with holes (`data`). An archive that has none of these is written in the older format.
 """
 
 HEADER_NAME = b"toombos-backup.json"
@@ -20,6 +21,9 @@ INSTRUCTIONS_NAME = b"RESTORE.txt"
 MANIFEST_NAME = b"manifest.json"
 
 _NANOSECONDS = 1_000_000_000
+
+Extents = tuple[tuple[int, int], ...]
+"""The offset and length of each piece of data in a file with holes, in order."""
 
 EntryType = Literal["file", "dir", "symlink", "fifo"]
 ArchiveKind = Literal["regular", "safety", "emergency"]
@@ -68,6 +72,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     `flags`: "sparse" (the file had holes), "shrunk" (it became shorter while it was read, and is padded with zeros),
     "changed" (it changed during each of three reads), "immutable", "append-only", "capabilities" (it had file
     capabilities). A file with a `link` is another name of the file that has that name, earlier in the archive.
+    A file with holes has `data`, and only that is stored and hashed; archives of format 3 and less store its zeros too.
     """
 
     path: str = ""
@@ -75,6 +80,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     type: EntryType
     size: int = 0
     sha256: str = ""
+    data: Extents | None = None
     mode: int
     uid: int = 0
     gid: int = 0
@@ -103,8 +109,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
     @property
     def content_bytes(self) -> int:
-        """The number of bytes that follow the header: none for a further name of a file."""
-        return 0 if self.link or self.link_b64 else self.size
+        """The number of bytes that follow the header: none for a further name of a file, or for a hole."""
+        return 0 if self.link or self.link_b64 else sum(length for _, length in self.stored)
+
+    @property
+    def stored(self) -> Extents:
+        """The pieces of a file that an archive stores, and of which `sha256` is the hash."""
+        return ((0, self.size),) if self.data is None else self.data
 
 
 class ArchiveManifest(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,7 +27,11 @@ To check the contents:
     import json, hashlib, base64, os
     for e in json.load(open('manifest.json'))['entries']:
         n = base64.b64decode(e['path_b64']) if 'path_b64' in e else os.fsencode(e['path'])
-        if e['type'] == 'file' and hashlib.sha256(open(n, 'rb').read()).hexdigest() != e['sha256']: print('DIFFERS', n)
+        if e['type'] != 'file': continue
+        f, h = open(n, 'rb'), hashlib.sha256()
+        for at, size in e['data'] if 'data' in e else [[0, e.get('size', 0)]]:
+            f.seek(at); h.update(f.read(size))
+        if h.hexdigest() != e['sha256'] or os.path.getsize(n) != e.get('size', 0): print('DIFFERS', n)
     "
 
 Databases are consistent copies, made while the system was running. Before you move a SQLite file into place, remove

@@ -4,7 +4,9 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 from toombos_cli.backup.archive.attributes import VALUE_MAX_BYTES, is_kept
-from toombos_cli.backup.archive.format import HEADER_NAME, INSTRUCTIONS_NAME, MANIFEST_NAME, Entry, Root
+from toombos_cli.backup.archive.format import HEADER_NAME, INSTRUCTIONS_NAME, MANIFEST_NAME, Entry, Extents, Root
+from toombos_cli.backup.archive.holes import MOST_EXTENTS
+from toombos_cli.backup.archive.tarblocks import BLOCK
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.base.text import printable
 
@@ -91,12 +93,12 @@ def _second_name_complaint(entry: Entry, seen: Mapping[bytes, Entry]) -> str | N
     if entry.type != "file" or not entry.target:
         return None
     first = seen.get(entry.target)
-    is_same = first and first.type == "file" and not first.target and (first.size, first.sha256) == _content(entry)
+    is_same = first and first.type == "file" and not first.target and _content(first) == _content(entry)
     return None if is_same else "is another name of a file that is not in the archive"
 
 
-def _content(entry: Entry) -> tuple[int, str]:
-    return entry.size, entry.sha256
+def _content(entry: Entry) -> tuple[object, ...]:
+    return entry.size, entry.sha256, entry.data
 
 
 def _number_complaint(entry: Entry) -> str | None:
@@ -123,7 +125,21 @@ def _shape_complaint(entry: Entry, name: bytes) -> str | None:
         return "has a name that is reserved for the archive itself"
     if entry.type == "file":
         is_hash = len(entry.sha256) == 64 and not entry.sha256.strip("0123456789abcdef")
-        return None if is_hash else "is a file without a checksum"
-    if entry.size or entry.sha256 or entry.database:
+        if not is_hash:
+            return "is a file without a checksum"
+        return None if entry.data is None else _hole_complaint(entry.data, entry.size)
+    if entry.size or entry.sha256 or entry.database or entry.data is not None:
         return f"is a {entry.type} with content"
     return f"is a {entry.type} with a link target" if entry.type != "symlink" and entry.target else None
+
+
+def _hole_complaint(data: Extents, size: int) -> str | None:
+    """Return why a map of a file with holes is not one, or None. Tar stores only the last piece in part of a block."""
+    at = 0
+    for number, (start, length) in enumerate(data):
+        end = start + length
+        is_whole = length % BLOCK == 0 or (end == size and number == len(data) - 1)
+        if start < at or length <= 0 or end > size or not is_whole:
+            return "has holes that cannot be"
+        at = end
+    return "has too many holes" if len(data) > MOST_EXTENTS else None

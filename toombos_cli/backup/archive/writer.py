@@ -12,6 +12,7 @@ import msgspec
 from toombos_cli.backup.archive import tarblocks
 from toombos_cli.backup.archive.format import (
     HEADER_NAME,
+    HOLES_FORMAT,
     INSTRUCTIONS_NAME,
     MANIFEST_NAME,
     ArchiveManifest,
@@ -52,10 +53,15 @@ class ArchiveWriter:
         self._frames.write(front)
         self._frames.cut()
 
+    @property
+    def can_hold_holes(self) -> bool:
+        """Whether readers of the format that the header names know files with holes."""
+        return self._header.min_reader >= HOLES_FORMAT
+
     def add(self, entry: Entry, content: Iterable[bytes] = ()) -> Entry:
         """Write a member and return its entry with the checksum.
 
-        `content` must yield exactly `entry.size` bytes; a further name of a file has none.
+        `content` must yield exactly `entry.content_bytes`; a further name of a file has none.
         """
         self._frames.write(tarblocks.member_header(entry))
         if entry.type == "file" and not entry.target:

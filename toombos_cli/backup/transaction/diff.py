@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toombos_cli.backup.archive.format import Entry
+from toombos_cli.backup.archive.holes import has_content
 from toombos_cli.backup.databases import snapshot
 from toombos_cli.backup.observer import Silent
 from toombos_cli.backup.selection import Found
@@ -57,7 +58,7 @@ def from_disk(found: Iterable[Found]) -> dict[bytes, Callable[[Entry], bool]]:
 
 def _shape(entry: Entry) -> tuple[object, ...]:
     target, mode = (entry.target, 0) if entry.type == "symlink" else (b"", entry.mode)
-    return entry.type, mode, entry.size, target, entry.xattrs
+    return entry.type, mode, entry.size, entry.data, target, entry.xattrs
 
 
 def _equals(mine: Found, other: Entry) -> bool:
@@ -72,10 +73,8 @@ def _equals(mine: Found, other: Entry) -> bool:
     try:
         if mine.is_database:
             return _snapshot_sha256(mine.path) == other.sha256
-        if mine.status.st_size != other.size:
-            return False
         with open(mine.path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == other.sha256
+            return has_content(file.fileno(), other)
     except (OSError, sqlite3.Error):
         return False
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from toombos_cli.backup.archive.format import Entry
+from toombos_cli.backup.archive.holes import has_content
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.archive.safety import is_within, name_complaint, root_of
 from toombos_cli.backup.databases import COMPANIONS
@@ -245,10 +246,10 @@ class _Plan:
 
 
 def _has_content(live: bytes, entry: Entry) -> bool:
-    if entry.type != "file" or os.stat(live).st_size != entry.size:
+    if entry.type != "file":
         return False
     with open(live, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
+        return has_content(file.fileno(), entry)
 
 
 def _not_exchangeable(name: bytes, live: bytes, why: str) -> RefusedError:
