@@ -20,7 +20,7 @@ from toombos_cli.backup.errors import BadArchiveError
 
 FRAME_BYTES = 8 << 20
 _WORKERS = 2
-_IN_FLIGHT = 4  # bounds the memory: 4 frames and their results
+_IN_FLIGHT = 3  # bounds the memory: 3 frames and their results
 _PIECE_BYTES = 256 << 10  # decompressing a whole frame at once is three times slower: its buffer grows by copying
 _GROUP_BYTES = 1 << 20  # from this size, a frame of small members may end
 _GROUP_NAMES = 32  # one name in so many ends it
