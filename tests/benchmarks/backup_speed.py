@@ -280,6 +280,7 @@ def main() -> None:
     for option, default in (("mb", 380), ("rounds", 3), ("files", 50_000), ("hole-gb", 10), ("nights", 30)):
         parser.add_argument(f"--{option}", type=int, default=default)
     options = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled once, as an installation has it
     scratch = Path(tempfile.mkdtemp(prefix="backup-speed-"))
     draw = random.Random(3)
     try:

@@ -193,6 +193,11 @@ def _write(
         out.flush()
         os.fsync(out.fileno())
         drop_from_cache(out.fileno())
+    if newest and earlier and earlier.damage:
+        observer.step("record damage")
+        update_record(
+            plan.place.catalogue, newest.path, outcome="bad", reason=earlier.damage, checked_at=now.isoformat()
+        )
     return written, intake
 
 
@@ -211,6 +216,7 @@ def _write_members(
                 _add_database(plan, found, intake)
             else:
                 intake.add(found)
+        selection.found = [found for found in selection.found if found.type == "dir"]  # the files took much memory
         stores.add(intake)
         stores.check(intake)
         postgres = None if stores.has_base_backup else plan.postgres

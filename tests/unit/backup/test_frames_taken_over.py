@@ -17,6 +17,7 @@ from toombos_cli.backup.archive import frames
 from toombos_cli.backup.archive.earlier_frames import EarlierFrames
 from toombos_cli.backup.archive.format import Tail
 from toombos_cli.backup.archive.reader import Archive, read_tail, verify_contents
+from toombos_cli.backup.directory.store import list_archives
 from toombos_cli.backup.observer import Silent
 
 LINES = 400_000
@@ -122,7 +123,7 @@ def test_an_archive_with_frames_taken_over_stands_alone(site: Site, tmp_path: Pa
 
 
 @pytest.mark.parametrize("at", [0.1, 0.5, 0.9], ids=["near the beginning", "in the middle", "near the end"])
-def test_a_damaged_frame_is_not_taken_over(site: Site, at: float) -> None:
+def test_a_damaged_frame_is_not_taken_over_and_its_archive_counts_as_bad(site: Site, at: float) -> None:
     first = Path(site.backup().archive)
     kept = first.stat()
     with first.open("r+b") as file:
@@ -131,6 +132,9 @@ def test_a_damaged_frame_is_not_taken_over(site: Site, at: float) -> None:
     os.utime(first, ns=(kept.st_atime_ns, kept.st_mtime_ns))  # as rot on the disk leaves it
     report = site.backup()
     assert report.known_good
+    newest, oldest = list_archives(site.place)
+    assert newest.known_good
+    assert "damaged" in oldest.problem
     with Archive(Path(report.archive)) as archive:
         verify_contents(archive, Silent())
 

@@ -17,6 +17,7 @@ from typing import BinaryIO, Protocol
 from backports import zstd
 
 from toombos_cli.backup.errors import BadArchiveError
+from toombos_cli.base.errors import OperationError
 
 FRAME_BYTES = 8 << 20
 _WORKERS = 2
@@ -136,9 +137,18 @@ def _make_frame(content: bytearray, earlier: FrameSource | None) -> _Frame:
     compressed = earlier.take(content, crc32) if earlier else None
     if compressed is None:
         compressed = zstd.compress(content, options=_OPTIONS)
-        if not opens_to(compressed, content):
-            raise BadArchiveError("a frame does not decompress to what was compressed: this machine's memory is faulty")
+        if not _is_sound(compressed, content):
+            raise OperationError(
+                "a frame does not decompress to what was compressed", hint="test this machine's memory (memtester)"
+            )
     return _Frame(compressed, len(content), crc32)
+
+
+def _is_sound(compressed: bytes, content: bytearray) -> bool:
+    try:
+        return opens_to(compressed, content, 0)
+    except BadArchiveError:
+        return False
 
 
 def read_frames(fd: int, offset: int, sizes: Sequence[tuple[int, int]]) -> Iterator[tuple[bytes, list[bytes]]]:
@@ -171,17 +181,13 @@ def open_frame(compressed: bytes, compressed_size: int, size: int, number: int) 
     return list(_pieces(compressed, size, number))
 
 
-def opens_to(compressed: bytes, content: bytes | bytearray) -> bool:
-    """Report whether a frame is undamaged and its content is exactly `content`."""
-    at = 0
-    try:
-        for piece in _pieces(compressed, len(content), 0):
-            if content[at : at + len(piece)] != piece:
-                return False
-            at += len(piece)
-    except BadArchiveError:
-        return False
-    return True
+def opens_to(compressed: bytes, content: bytes | bytearray, number: int) -> bool:
+    """Report whether a frame's content is exactly `content`. Raises BadArchiveError if the frame is damaged."""
+    at, is_equal = 0, True
+    for piece in _pieces(compressed, len(content), number):  # to the end, where the frame's checksum is
+        is_equal = is_equal and content[at : at + len(piece)] == piece
+        at += len(piece)
+    return is_equal
 
 
 def _pieces(compressed: bytes, size: int, number: int) -> Iterator[bytes]:
