@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ class StagingArea:
     def unpack(self) -> None:
         """Write every wanted member and read it back. Raise BadArchiveError; the caller removes the staging."""
         self.observer.step("unpack", self.archive.tail.data_bytes)
-        checks: list[Future[None]] = []
+        checks: deque[Future[None]] = deque()
         orphans = self._orphans()
         pool = ThreadPoolExecutor(2, thread_name_prefix="check")
         try:
@@ -60,6 +61,8 @@ class StagingArea:
                 elif entry.type == "file":
                     self._write_file(path, entry, pieces)
                     checks.append(pool.submit(self._check_file, path, entry))
+                    while checks and checks[0].done():  # many results would take more memory than the files' entries
+                        checks.popleft().result()
                 else:
                     self._make(path, entry)
             self.observer.step("check")
