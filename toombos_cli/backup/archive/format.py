@@ -69,10 +69,10 @@ class DatabaseRecord(msgspec.Struct, frozen=True, kw_only=True):
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):  # there are many, and no cycles
     """One file, directory, symbolic link or FIFO of an archive.
 
-    `flags`: "sparse" (in older formats: the file had holes), "shrunk" (it became shorter while it was read, and is padded with zeros),
-    "changed" (it changed during each of three reads), "immutable", "append-only", "capabilities" (it had file
-    capabilities). A file with a `link` is another name of the file that has that name, earlier in the archive.
-    A file with holes has `data`, and only that is stored and hashed; archives of format 3 and less store its zeros too.
+    `flags`: "sparse" (in older formats: the file had holes), "shrunk" (it became shorter while it was read, and is
+    padded with zeros), "changed" (it changed during each of three reads), "immutable", "append-only", "capabilities"
+    (it had file capabilities). A file with a `link` is another name of the file that has that name, earlier in the
+    archive. A file with holes has `data`, and only that is stored and hashed; older formats store its zeros too.
     """
 
     path: str = ""
