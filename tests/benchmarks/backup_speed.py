@@ -233,7 +233,8 @@ def compare_nights(project: Path, nights: int, change: Callable[[], None], what:
         print(f"  night {night + 1:2}   " + "   ".join(row), flush=True)
     for keeper in taking_part:
         later = statistics.median(times.seconds[keeper.name][1:])
-        print(f"  {keeper.name:<8} later nights: {later:.2f} s, {times.memory[keeper.name]} MiB of memory")
+        processor = statistics.median(times.processor[keeper.name][1:])
+        print(f"  {keeper.name:<8} later nights: {later:.2f} s, {processor:.2f} s CPU, {times.memory[keeper.name]} MiB")
         if keeper.restore:
             times.run(f"{keeper.name} restore", *keeper.restore, at=fresh(project))
     if "restic" in times.seconds:
