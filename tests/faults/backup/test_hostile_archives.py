@@ -161,7 +161,7 @@ def test_a_frame_that_grows_past_its_declared_size_is_refused_without_being_unpa
     assert_refused(site, path)
 
 
-@pytest.mark.parametrize("cases", [10_000])
+@pytest.mark.parametrize("cases", [1_000, pytest.param(10_000, marks=pytest.mark.full)])
 def test_every_fuzzed_archive_is_refused_or_harmless(tmp_path: Path, cases: int) -> None:
     """Never an unexpected exception, a write outside the staging directory, or more than the declared size."""
     outside = tmp_path / "outside"
@@ -196,8 +196,8 @@ def unpack_apart(path: Path, staging: Path, site: Site) -> None:
             if declared > 1 << 20:
                 return  # a restore checks the free space first
             StagingArea(archive, places, Silent()).unpack()
-            written = sum(p.lstat().st_size for p in staging.rglob("*") if p.is_file() and not p.is_symlink())
-            assert written <= declared
+            files = (p.lstat() for p in staging.rglob("*") if p.is_file() and not p.is_symlink())
+            assert sum(min(one.st_size, one.st_blocks * 512) for one in files) <= declared  # holes take no space
     finally:
         remove_tree(staging)
 
@@ -249,6 +249,11 @@ class Fuzzer:
         entry = file_entry(name, content)
         if self.draw.random() < 0.4:
             entry = msgspec.structs.replace(entry, size=self.draw.choice((0, 1, 2**31, 2**62, len(content) + 1)))
+        elif self.draw.random() < 0.4:
+            start, length = self.draw.choice((0, 512, 5, -512)), self.draw.choice((len(content), 0, 512, 2**62))
+            more = self.draw.choice(((), ((start + length, 512),), ((0, 512),)))
+            size = self.draw.choice((start + length, start + length + 4096, 512))
+            entry = msgspec.structs.replace(entry, data=((start, length), *more), size=size)
         return entry, content
 
     def _index(self, tail: Tail) -> Tail:
