@@ -139,7 +139,8 @@ def _make_frame(content: bytearray, earlier: FrameSource | None) -> _Frame:
         compressed = zstd.compress(content, options=_OPTIONS)
         if not _is_sound(compressed, content):
             raise OperationError(
-                "a frame does not decompress to what was compressed", hint="test this machine's memory (memtester)"
+                "a frame does not decompress to what was compressed",
+                hint="try again; if it happens again, test this machine's memory",
             )
     return _Frame(compressed, len(content), crc32)
 

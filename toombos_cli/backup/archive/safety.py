@@ -134,12 +134,12 @@ def _shape_complaint(entry: Entry, name: bytes) -> str | None:
 
 
 def _hole_complaint(data: Extents, size: int) -> str | None:
-    """Return why a map of a file with holes is not one, or None. Tar stores only the last piece in part of a block."""
+    """Return why the data of a file cannot lie there, or None. Only the last piece may end within a block."""
     at = 0
     for number, (start, length) in enumerate(data):
         end = start + length
         is_whole = length % BLOCK == 0 or (end == size and number == len(data) - 1)
         if start < at or length <= 0 or end > size or not is_whole:
-            return "has holes that cannot be"
+            return "has an impossible map of holes"
         at = end
     return "has too many holes" if len(data) > MOST_EXTENTS else None
