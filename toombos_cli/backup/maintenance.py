@@ -37,6 +37,7 @@ from toombos_cli.base.errors import OperationError, ToombosError
 from toombos_cli.base.fixes import here
 from toombos_cli.base.locks import hold_alone
 from toombos_cli.base.results import Verdict
+from toombos_cli.project.interruption import find_interruption
 from toombos_cli.settings.backup_gaps import Gap
 
 
@@ -152,6 +153,7 @@ def backup_status(place: Place, now: datetime, *, max_age_h: float, gaps: tuple[
     newest = newest_known_good(archives, now)
     age_h = (now - newest.created_at).total_seconds() / 3600 if newest else None
     drill = load_catalogue(place.catalogue).drill
+    interruption = find_interruption(place.project)
     ahead = newest is not None and newest.is_dated_ahead(now)
     return StatusReport(
         newest_good=str(newest.path) if newest else None,
@@ -164,6 +166,7 @@ def backup_status(place: Place, now: datetime, *, max_age_h: float, gaps: tuple[
         restore_interrupted=place.journal.exists(),
         clock_was_ahead=ahead,
         gaps=gaps,
+        left_undone=interruption.messages if interruption else (),
     )
 
 

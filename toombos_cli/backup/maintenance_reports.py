@@ -171,11 +171,13 @@ class StatusReport(Report):
     remote: RemoteReport | None = None
     clock_was_ahead: bool = False
     gaps: tuple[Gap, ...] = ()
+    left_undone: tuple[str, ...] = ()
+    """What a killed backup or restore has left: services that it had stopped, a hook that is due."""
 
     @property
     def verdict(self) -> Verdict:
         lost = any(gap.verdict is Verdict.FAIL for gap in self.gaps)
-        if self.restore_interrupted or lost or not self.is_fresh:
+        if self.restore_interrupted or self.left_undone or lost or not self.is_fresh:
             return Verdict.FAIL
         if self.bad or self.missed_runs or self.gaps:
             return Verdict.WARN

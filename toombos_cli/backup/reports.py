@@ -80,11 +80,15 @@ class CreateReport(Report):
     remote_hint: str = ""
     after_problem: str = ""
     """Why the program `[backup] after` failed, "" if it did not."""
+    resumed: tuple[str, ...] = ()
+    """The services that a killed backup or restore had stopped, and that were started again first."""
+    resume_problem: str = ""
+    """Why something that a killed backup or restore had left could not be put right, "" if nothing failed."""
 
     @property
     def verdict(self) -> Verdict:
-        """ERROR if a file or copy is missing or `after` failed, FAIL if there is no file, WARN for other gaps."""
-        if not self.complete or self.remote_problem or self.after_problem:
+        """ERROR if a file, copy, hook or resumed service failed, FAIL if there is no file, WARN for other gaps."""
+        if not self.complete or self.remote_problem or self.after_problem or self.resume_problem:
             return Verdict.ERROR
         if not self.files:
             return Verdict.FAIL
@@ -181,17 +185,22 @@ class RestoreReport(Report):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoverReport(Report):
-    """`toombos restore --recover`: the outcome for an interrupted restore, None if there was none."""
+    """`toombos restore --recover`: the outcome for an interrupted restore, None if there was none.
+
+    `stopped` are the services that it had stopped, `started` those that a killed backup or restore had and that run
+    again.
+    """
 
     kind: ClassVar[str] = "restore_recover"
 
     outcome: str | None
     stopped: tuple[str, ...]
+    started: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
-        """SKIP if no restore was interrupted."""
-        return Verdict.PASS if self.outcome else Verdict.SKIP
+        """SKIP if nothing was interrupted."""
+        return Verdict.PASS if self.outcome or self.started else Verdict.SKIP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from toombos_cli.backup.create import BackupPlan, create_backup, recall_holdings
+from toombos_cli.backup.create import BackupPlan, create_locked, recall_holdings
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.directory.prune import prune_archives
 from toombos_cli.backup.directory.store import utc_now
@@ -14,13 +14,16 @@ from toombos_cli.backup.living.saving import Pause, ServicePolicy
 from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.reports import CreateReport
 from toombos_cli.backup.scope import find_stores, make_keys, make_place, make_scope, redis_passwords
+from toombos_cli.backup.transaction.journal import refuse_open_journal
 from toombos_cli.base.errors import ToombosError, UsageError
 from toombos_cli.base.fixes import here, toombos
+from toombos_cli.base.locks import hold_alone
 from toombos_cli.base.spelling import did_you_mean
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.escalation import Trouble, severity_of
 from toombos_cli.project.alert_spool import AlertEvent, emit, open_keys
 from toombos_cli.project.backup_coverage import find_gaps
+from toombos_cli.project.interruption import load_interruption, record_after
 from toombos_cli.project.state import read_state
 from toombos_cli.settings.backup_gaps import Gap
 
@@ -44,9 +47,26 @@ def run_backup(
     OperationError if the program `before` fails, except in an emergency.
     """
     table, place = manifest.backup, make_place(manifest)
+    with hold_alone(place.lock, "backup"):
+        refuse_open_journal(place)
+        resumed, resume_problem = _resumed(manifest, pause, observer)
+        plan = _plan(manifest, accept, pause, emergency=emergency, pin=pin)
+        report = replace(_between_hooks(manifest, plan, observer), resumed=resumed, resume_problem=resume_problem)
+    _alert_of_corruption(manifest.project, report)
+    if report.archive and (remote or table.remote):
+        report = _copied(report, remote or table.remote, place, observer)
+    if report.known_good and prune and not emergency:
+        prune_archives(place, table.retention, utc_now())
+    return report
+
+
+def _plan(
+    manifest: Manifest, accept: Collection[str], pause: Pause | None, *, emergency: bool, pin: bool
+) -> BackupPlan:
+    table, place = manifest.backup, make_place(manifest)
     stores = find_stores(manifest, lenient=emergency)
     recall_holdings(place)
-    plan = BackupPlan(
+    return BackupPlan(
         place=place,
         scope=make_scope(manifest, stores, all_logs=emergency),
         kind="emergency" if emergency else "regular",
@@ -59,13 +79,6 @@ def run_backup(
         policy=_policy(manifest, pause),
         hooks={} if emergency else _hooks(manifest),
     )
-    report = _between_hooks(manifest, plan, observer)
-    _alert_of_corruption(manifest.project, report)
-    if report.archive and (remote or table.remote):
-        report = _copied(report, remote or table.remote, place, observer)
-    if report.known_good and prune and not emergency:
-        prune_archives(place, table.retention, utc_now())
-    return report
 
 
 def _accepted(gaps: tuple[Gap, ...], names: Collection[str]) -> tuple[Gap, ...]:
@@ -97,29 +110,48 @@ def _hooks(manifest: Manifest) -> dict[str, Hook]:
     return {name: service_hook(manifest, one) for name, one in manifest.services.items() if one.backup.command}
 
 
+def _resumed(manifest: Manifest, pause: Pause | None, observer: BackupObserver) -> tuple[tuple[str, ...], str]:
+    """Put right what a killed backup or restore has left; return the services that run again, and what failed."""
+    left = load_interruption(manifest.project)
+    problem = _after(manifest, observer) if left.after else None
+    try:
+        return pause.resume() if pause is not None and left.stopped else (), str(problem or "")
+    except ToombosError as error:
+        return (), str(error)
+
+
 def _between_hooks(manifest: Manifest, plan: BackupPlan, observer: BackupObserver) -> CreateReport:
     """Create the archive between `[backup] before` and `after`; `after` runs in any case, as it may undo `before`."""
     try:
-        report = create_backup(_prepared(manifest, plan, observer), observer)
+        report = create_locked(_prepared(manifest, plan, observer), observer)
     except ToombosError as error:
-        if problem := _run_hook(manifest, "after", observer):
+        if problem := _after(manifest, observer):
             error.problems += problem.problems
         raise
     except BaseException:
-        _run_hook(manifest, "after", observer)
+        _after(manifest, observer)
         raise
-    problem = _run_hook(manifest, "after", observer)
+    problem = _after(manifest, observer)
     return replace(report, after_problem=str(problem or ""))
 
 
 def _prepared(manifest: Manifest, plan: BackupPlan, observer: BackupObserver) -> BackupPlan:
     """Run `before` and return the plan; if it failed, raise, or in an emergency return a plan that says so."""
+    if manifest.backup.after:
+        record_after(manifest.project, is_due=True)
     problem = _run_hook(manifest, "before", observer)
     if problem is None:
         return plan
     if plan.kind != "emergency":
         raise problem
     return replace(plan, unsaved={**plan.unsaved, b"[backup] before": str(problem)})
+
+
+def _after(manifest: Manifest, observer: BackupObserver) -> ToombosError | None:
+    problem = _run_hook(manifest, "after", observer)
+    if manifest.backup.after:
+        record_after(manifest.project, is_due=False)
+    return problem
 
 
 def _run_hook(manifest: Manifest, key: Literal["before", "after"], observer: BackupObserver) -> ToombosError | None:

@@ -95,7 +95,7 @@ def create(
         finish_on_hosts(invocation, context, hosts, passed_on=_ON_HOSTS, takes_any_time=True)
     from toombos_cli.backup.run import run_backup
     from toombos_cli.backup.scope import readable_manifest
-    from toombos_cli.recovery.paused_service import pauses
+    from toombos_cli.recovery.paused_service import Pauses
 
     manifest = readable_manifest(invocation.project) if emergency else invocation.manifest
     if emergency:
@@ -109,7 +109,7 @@ def create(
             remote=to or "",
             prune=not no_prune,
             accept=tuple(accept or ()),
-            pause=None if emergency else pauses(manifest),
+            pause=None if emergency else Pauses(manifest),
         )
     invocation.finish(report)
 

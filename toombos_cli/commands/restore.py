@@ -50,7 +50,7 @@ def restore(
     no_start: Annotated[bool, typer.Option("--no-start", help="Leave the services stopped afterwards.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     recover: Annotated[
-        bool, typer.Option("--recover", help="Only finish or undo a restore that was interrupted.")
+        bool, typer.Option("--recover", help="Only finish or undo an interrupted restore, and start what it stopped.")
     ] = False,
 ) -> None:
     """Restore an archive, completely or not at all.
@@ -64,6 +64,7 @@ def restore(
     from toombos_cli.backup.restore_request import RestoreRequest
     from toombos_cli.backup.scope import find_stores, make_keys, make_place, make_scope, readable_manifest
     from toombos_cli.backup.transaction.rollback import settle_restore
+    from toombos_cli.project.interruption import forget_stopped
     from toombos_cli.recovery.restore_services import SupervisedServices
     from toombos_cli.render.text.change import show_warnings
     from toombos_cli.supervisor.reports import ChangeReport
@@ -71,9 +72,15 @@ def restore(
     manifest = readable_manifest(invocation.project)
     invocation.say_which_project()
     place, stores = make_place(manifest), find_stores(manifest, lenient=True)
+
+    def tell_of(stop: ChangeReport) -> None:
+        show_warnings(invocation.redacted(stop, in_full=False), invocation)
+
+    services = SupervisedServices(invocation.project, stores.restorable, tell_of)
     if recover:
+        resume = tuple if no_start else services.resume
         with Working(invocation) as observer:
-            recovered = settle_restore(place, observer, stores.restorable)
+            recovered = settle_restore(place, observer, stores.restorable, resume)
         invocation.finish(recovered)
     if (archive is None) == (not latest_good):
         raise UsageError("give either an archive or --latest-good", hint=here("backup", "list"))
@@ -97,10 +104,6 @@ def restore(
         is_new=manifest.source.path is None,
     )
 
-    def tell_of(stop: ChangeReport) -> None:
-        show_warnings(invocation.redacted(stop, in_full=False), invocation)
-
-    services = SupervisedServices(invocation.project, stores.restorable, tell_of)
     asks = not (preview or yes or invocation.options.json) and invocation.stderr.is_terminal
     if preview or asks:
         with Working(invocation) as observer:
@@ -111,6 +114,8 @@ def restore(
         request = replace(request, archive=Path(report.restored_from))
     with Working(invocation) as observer:
         report = restore(request, services, observer)
+    if no_start:
+        forget_stopped(invocation.project)
     invocation.finish(report)
 
 

@@ -21,6 +21,7 @@ def stop(
 
     Exit 0 also if nothing was running.
     """
+    from toombos_cli.project.interruption import forget_stopped
     from toombos_cli.supervisor.operations import run_stop
 
     if everything and services:
@@ -28,4 +29,5 @@ def stop(
     known, names, manifest = known_services(invocation, services)
     with Waiting(invocation, goes_on="stop") as waiting:
         report = run_stop(invocation.project, known, names, manifest=manifest, on_progress=waiting.note)
+    forget_stopped(invocation.project, names)
     invocation.finish(report)

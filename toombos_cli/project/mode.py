@@ -107,10 +107,9 @@ def chosen_mode(manifest: Manifest, name: str | None, *, dry_run: bool) -> str |
     raise UsageError(f"the manifest has no mode {name}", where=where, hint=hint)
 
 
-def mode_to_restore(manifest: Manifest, state: SystemState) -> str | None:
-    """Return the mode in which the services of `state` are started again, whatever a restored `.env` asks for."""
-    name = DRY_RUN if state.mode is None and state.dry_run else state.mode
-    return name if name in manifest.modes else None
+def mode_name(state: SystemState) -> str | None:
+    """Return the name of the mode in which a system runs, None for live mode."""
+    return DRY_RUN if state.mode is None and state.dry_run else state.mode
 
 
 def mode_of_last_start(manifest: Manifest) -> str | None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from toombos_cli import processes
@@ -11,8 +12,9 @@ from toombos_cli.base.errors import ConfigurationError, OperationError, ToombosE
 from toombos_cli.base.fixes import here
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.project.mode import mode_to_restore
-from toombos_cli.project.state import RunDirectory, SystemState
+from toombos_cli.project.interruption import forget_stopped, load_interruption, record_stopped
+from toombos_cli.project.mode import mode_name
+from toombos_cli.project.state import RunDirectory
 from toombos_cli.settings.databases import Server
 from toombos_cli.supervisor.operations import run_start, run_stop
 from toombos_cli.supervisor.reports import ChangeReport
@@ -32,7 +34,7 @@ class SupervisedServices:
         self._project = project
         self._postgres = postgres
         self._on_report = on_report
-        self._before: SystemState | None = None
+        self._mode: str | None = None
         self._kept: dict[str, Service] = {}
 
     def running(self) -> tuple[str, ...]:
@@ -48,16 +50,22 @@ class SupervisedServices:
         return tuple(name for name, service in state.services.items() if service.pid) if state else ()
 
     def stop(self) -> tuple[str, ...]:
-        """Stop the services and return their names. Raises OperationError if one does not stop."""
+        """Stop the services and return their names, with those that a killed backup or restore had stopped.
+
+        Raise OperationError if one does not stop.
+        """
         try:
             services = load_manifest(self._project).services
         except ConfigurationError:  # a broken manifest may be why one restores; stop the services all the same
             services = {}
         state = present_state(self._project, services)
         running = tuple(name for name, s in state.services.items() if s.pid) if state else ()
+        left = load_interruption(self._project)
+        waiting = tuple(name for name in left.stopped if name not in running)
+        self._mode = mode_name(state) if state is not None and running else left.mode
         if not running or state is None:
-            return ()
-        self._before = state
+            return waiting
+        record_stopped(self._project, "restore", running, self._mode)
         services = services or {name: s.service for name, s in state.services.items()}
         self._kept = {
             name: s
@@ -66,8 +74,14 @@ class SupervisedServices:
         }
         others = tuple(name for name in running if name not in self._kept)
         if others:
-            self._stop(services, others if self._kept else ())
-        return running
+            try:
+                self._stop(services, others if self._kept else ())
+            except ToombosError:
+                self._kept = {}
+                with suppress(ToombosError):  # the first failure says more
+                    self.start(running)
+                raise
+        return running + waiting
 
     def logs_in_use(self) -> frozenset[str]:
         """Return the logs of the services that keep running."""
@@ -79,14 +93,26 @@ class SupervisedServices:
             self._stop(self._kept, tuple(self._kept))
         manifest = load_manifest(self._project)  # the restored one
         known = tuple(name for name in names if name in manifest.services)
-        mode = mode_to_restore(manifest, self._before) if self._before else None
+        mode = self._mode if self._mode in manifest.modes else None
         for name, service in manifest.services.items():
             if service.run == "changed":  # what it did may not be in the restored files
                 RunDirectory(self._project).task_record(name).unlink(missing_ok=True)
+        if not known:  # run_start would take it for all services
+            forget_stopped(self._project)
+            return
         report = run_start(manifest, known, mode=mode)
         if report.failures:
             failure = report.failures[0]
             raise OperationError(f"{failure.service}: {failure.message}", hint=failure.hint)
+        forget_stopped(self._project)
+
+    def resume(self) -> tuple[str, ...]:
+        """Start what a killed backup or restore had stopped, and return it. Raise as `start` does."""
+        left = load_interruption(self._project)
+        self._mode = left.mode
+        if left.stopped:
+            self.start(left.stopped)
+        return left.stopped
 
     def _stop(self, services: dict[str, Service], names: tuple[str, ...]) -> None:
         report = run_stop(self._project, services, names)

@@ -22,6 +22,7 @@ from toombos_cli.health.check import run_health
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.monitoring.check import run_check
 from toombos_cli.monitoring.operations import as_run
+from toombos_cli.project.interruption import load_interruption
 from toombos_cli.project.own_processes import recorded_supervisor
 from toombos_cli.project.state import read_state
 from toombos_cli.recovery.monitoring import bring_up_monitoring
@@ -31,6 +32,7 @@ from toombos_cli.smoke.report import StepResult
 from toombos_cli.smoke.run import run_smoke
 from toombos_cli.supervisor.client import SilentSupervisorError
 from toombos_cli.supervisor.operations import run_start, run_stop
+from toombos_cli.supervisor.ordering import default_names
 from toombos_cli.supervisor.running_system import present_state
 
 WRONG = frozenset({Verdict.FAIL, Verdict.ERROR})
@@ -183,7 +185,10 @@ def _archive(manifest: Manifest) -> StepVerdict:
 
 def _start(manifest: Manifest) -> StepVerdict:
     refuse_open_journal(make_place(manifest))
-    return StepVerdict.of(run_start(manifest, (), mode=DRY_RUN if DRY_RUN in manifest.modes else None))
+    mode = DRY_RUN if DRY_RUN in manifest.modes else None
+    left = (name for name in load_interruption(manifest.project).stopped if name in manifest.services)
+    names = tuple(dict.fromkeys((*default_names(manifest.services), *left)))
+    return StepVerdict.of(run_start(manifest, names, mode=mode))
 
 
 def _health(manifest: Manifest) -> StepVerdict:

@@ -10,6 +10,7 @@ from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.base.fixes import here
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.interruption import find_interruption, forget_stopped
 from toombos_cli.project.mode import RunningMode, explain_denial, running_mode
 from toombos_cli.project.own_processes import unsupervised_state
 from toombos_cli.project.state import FailureKind, Phase, SystemState
@@ -58,6 +59,7 @@ def run_start(
         plan=plan, names=wanted, timeout_s=timeout_s, all_or_nothing=all_or_nothing, named=bool(names)
     )
     done = client.ask(manifest.project, request, on_progress, early=early)
+    _forget_running(manifest, done)
     notes = (
         *_taken_over(before, done),
         *_followed(done, wanted, manifest),
@@ -101,6 +103,7 @@ def run_restart(
         timeout_s=timeout_s,
     )
     done = client.ask(manifest.project, request, on_progress)
+    _forget_running(manifest, done)
     left = _undescribed(done, manifest)
     notes = (*_followed(done, wanted, manifest), *_leftovers(done), *left, *other_spellings(manifest))
     shown = with_dependencies(manifest.services, (*wanted, *done.started))
@@ -117,6 +120,11 @@ def _belonging(manifest: Manifest, state: SystemState | None) -> tuple[str, ...]
     if not any(entry.pid for entry in found.values()):
         return ()
     return tuple(name for name, entry in found.items() if entry.pid or entry.phase in _NOT_STOPPED)
+
+
+def _forget_running(manifest: Manifest, done: Done) -> None:
+    """Forget that a killed backup or restore had stopped the services that run now."""
+    forget_stopped(manifest.project, [name for name, entry in done.state.services.items() if entry.pid])
 
 
 def _without(state: SystemState | None, names: tuple[str, ...]) -> SystemState | None:
@@ -173,6 +181,7 @@ def run_status(
     done = client.ask_running(project, StatusRequest())
     state = done.state if done else unsupervised_state(project, services)
     found = running_mode(state, knows_dry_run=knows_dry_run)
+    interruption = find_interruption(project)
     return SystemReport(
         services=rows(state, services, names, project, reads_logs=reads_logs),
         dry_run=found.dry_run,
@@ -180,7 +189,7 @@ def run_status(
         mode_text=found.text,
         denied_by=found.denied_by,
         supervisor=SupervisorRow(pid=done.state.supervisor_pid if done else None, alive=done is not None),
-        warnings=state.warnings if state else (),
+        warnings=(*(state.warnings if state else ()), *(interruption.messages if interruption else ())),
     )
 
 

@@ -197,6 +197,7 @@ ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
     "another process has the port": (service("crm", holder=HELD, ours=False, pid=0, pids=[], listens_at=[], phase="failed"), "port.conflict", "fail"),
     "the service listens on another port": (service("crm", holder=None, ours=False, listens_at=[HELD]), "port.mismatch", "fail"),
     "the service listens on another address": (service("crm", holder=None, ours=False, listens_at=[HELD | {"host": "127.0.0.9", "port": 8001}]), "port.mismatch", "fail"),
+    "a killed backup had stopped a service": (both(put("system.interruption", {"stopped": ["crm"]}), service("crm", phase="stopped", pid=0, pids=[], holder=None, ours=False, listens_at=[])), "backup.interrupted", "fail"),
     "the process is suspended": (service("crm", suspended=True), "proc.stopped", "fail"),
     "the service is in a crash loop": (service("crm", phase="crash-loop", pid=0, pids=[], holder=None, ours=False, listens_at=[]), "proc.crash_loop", "fail"),
     "the service is not running": (service("crm", phase="failed", pid=0, pids=[], holder=None, ours=False, listens_at=[]), "proc.missing", "fail"),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from toombos_cli import processes
 from toombos_cli.backup.archive.file_reader import Intake
@@ -22,8 +23,15 @@ from toombos_cli.backup.selection import BackupSelection, Found, Scope, select
 from toombos_cli.backup.tree_removal import remove_tree
 from toombos_cli.base.errors import OperationError, ToombosError
 
-Pause = Callable[[str], AbstractContextManager[None]]
-"""Stops a service for the block. Raises ToombosError if it does not stop, or does not start again."""
+
+class Pause(Protocol):
+    """Stops services while their data is read."""
+
+    def __call__(self, name: str, /) -> AbstractContextManager[None]:
+        """Stop a service for the block. Raise ToombosError if it does not stop, or does not start again."""
+
+    def resume(self) -> tuple[str, ...]:
+        """Start what a killed backup or restore had stopped, and return it. Raise ToombosError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Rolls back or finishes an interrupted restore from its journal; may be killed at any point and repeated."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -31,11 +32,22 @@ class Settled:
     stopped: tuple[str, ...]
 
 
-def settle_restore(place: Place, observer: BackupObserver, postgres: Postgres | None = None) -> RecoverReport:
-    """Roll back or finish an interrupted restore, if there is one. Raise LockedError, OperationError."""
+def settle_restore(
+    place: Place,
+    observer: BackupObserver,
+    postgres: Postgres | None = None,
+    resume: Callable[[], tuple[str, ...]] = tuple,
+) -> RecoverReport:
+    """Roll back or finish an interrupted restore, if there is one. Raise LockedError, OperationError.
+
+    `resume` then starts the services that a killed backup or restore had stopped, and returns them.
+    """
     with hold_alone(place.lock, "recovery of a restore"):
         settled = settle_locked(place, observer, postgres)
-    return RecoverReport(outcome=settled.outcome if settled else None, stopped=settled.stopped if settled else ())
+        started = resume()
+    return RecoverReport(
+        outcome=settled.outcome if settled else None, stopped=settled.stopped if settled else (), started=started
+    )
 
 
 def settle_locked(place: Place, observer: BackupObserver, postgres: Postgres | None) -> Settled | None:

@@ -45,6 +45,27 @@ def stopped_system(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def interrupted(facts: Facts) -> Iterator[Finding]:
+    """What a killed backup or restore has left: services that it had stopped, and the hook `after`."""
+    found, project = facts.get(SYSTEM).interruption, facts.manifest.project
+    evidence = Evidence(source=str(project / "run" / "interruption.json"), text=f"written by a {found.by}")
+    for name in found.stopped:
+        yield fail(
+            f"{name} is stopped because of a {found.by} that was killed",
+            evidence,
+            service=name,
+            cause=f"the {found.by} had stopped it and would have started it again",
+            fix=start(facts, name),
+        )
+    if found.after:
+        yield warn(
+            "a backup was killed before [backup] after ran",
+            evidence,
+            cause="what [backup] before did has not been undone",
+            fix=toombos(project, "backup"),
+        )
+
+
 def _past(system: SystemFacts, was_started: bool) -> str:
     """Return why a service does not run."""
     if system.unreadable:
@@ -272,11 +293,17 @@ def _last_words(facts: Facts, found: ServiceFacts) -> Iterator[Evidence]:
 
 CHECKS = (
     Check(
+        id="backup.interrupted",
+        title="no killed backup or restore has left a service stopped",
+        group=_GROUP,
+        run=interrupted,
+    ),
+    Check(
         id="system.stopped",
         title="the system runs",
         group=_GROUP,
         run=stopped_system,
-        follows=("not_found",),
+        follows=("not_found", "backup.interrupted"),
     ),
     Check(id="proc.stopped", title=f"no process is suspended ({signal.SIGSTOP.name})", group=_GROUP, run=suspended),
     Check(
@@ -298,6 +325,15 @@ CHECKS = (
         title="every service has a process",
         group=_GROUP,
         run=missing,
-        follows=("not_found", "py.path", "py.import", "deps.missing", "port.conflict", "system.stopped", "task.failed"),
+        follows=(
+            "not_found",
+            "py.path",
+            "py.import",
+            "deps.missing",
+            "port.conflict",
+            "system.stopped",
+            "task.failed",
+            "backup.interrupted",
+        ),
     ),
 )

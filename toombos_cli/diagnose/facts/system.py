@@ -14,6 +14,7 @@ from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.manifest.model import DRY_RUN
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.history import EventKind, History, own_restarts, read_history
+from toombos_cli.project.interruption import Interruption, find_interruption
 from toombos_cli.project.mode import running_mode
 from toombos_cli.project.own_processes import own_tags, recorded_processes, recorded_supervisor, unsupervised_state
 from toombos_cli.project.port_owner import Neighbour, carries_tag, neighbour
@@ -140,6 +141,8 @@ class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
     mode_text: str = ""
     undescribed: tuple[str, ...] = ()
     """The services that toombos has started and that run, although the manifest has them no more."""
+    interruption: Interruption = Interruption()
+    """What a killed backup or restore has left undone."""
     history: tuple[PastEvent, ...] = ()
     """What happened in the last day, oldest first."""
 
@@ -175,6 +178,7 @@ def _gather(facts: Facts) -> SystemFacts:
         started_at=state.started_at if state else 0.0,
         warnings=(*(state.warnings if state else ()), *history.problems),
         history=_last_day(history, facts.now),
+        interruption=find_interruption(manifest.project) or Interruption(),
         services=services,
         unreadable=str(unreadable or ""),
         owner=_owner(unreadable.parent) if unreadable else "",

@@ -63,6 +63,10 @@ def show_create(report: "CreateReport", output: Output) -> None:
         err.print(f"error: not copied: {report.remote_problem}", style="red", soft_wrap=True)
         if report.remote_hint:
             err.print(f"hint: {report.remote_hint}", style="cyan", soft_wrap=True)
+    if report.resumed:
+        err.print(f"started again, after a killed backup or restore: {', '.join(report.resumed)}", soft_wrap=True)
+    if report.resume_problem:
+        err.print(f"error: {report.resume_problem}", style="red", soft_wrap=True)
     if report.after_problem:
         err.print(f"error: {report.after_problem}", style="red", soft_wrap=True)
 
@@ -226,6 +230,8 @@ def show_status(report: "StatusReport", output: Output) -> None:
         if not report.is_fresh:
             output.stderr.print(f"hint: {here('backup')}", style="cyan")
     show_gaps(report.gaps, output)
+    for message in report.left_undone:
+        output.stderr.print(f"warning: {message}", style="yellow", soft_wrap=True)
     output.stdout.print(f"      {_count(report.archives, 'archive')}, {size(report.total_bytes)}")
     proven = report.last_drill_at or f"never: {here('backup', 'drill')}"
     output.stdout.print(f"      a restore was last proven: {proven}", soft_wrap=True)

@@ -104,6 +104,9 @@ def show_recovery(report: "RecoverReport", output: Output) -> None:
     output.stdout.print(
         f"the interrupted restore was dealt with: {report.outcome}" if report.outcome else "no restore was interrupted"
     )
-    if report.stopped:
-        output.stderr.print(f"it had stopped: {', '.join(report.stopped)}", style="yellow")
+    if report.started:
+        output.stdout.print(f"    started and ready: {', '.join(report.started)}")
+    left = [name for name in report.stopped if name not in report.started]
+    if left:
+        output.stderr.print(f"it had stopped: {', '.join(left)}", style="yellow")
         output.stderr.print(f"hint: {here('restart')}", style="cyan")
