@@ -55,6 +55,8 @@ _ROOM_BYTES = 16 << 20
 _READ_BYTES = 1 << 20
 _NOT_AS_READ = frozenset({"shrunk", "changed"})
 """The flags of files whose content is not that of one moment."""
+_NO_DAMAGE = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL})
+"""The errors of SQLite that say nothing about the database itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,14 +262,19 @@ def _add_database(plan: BackupPlan, found: Found, intake: Intake) -> None:
         intake.unreadable[found.name] = str(error)
         return
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
-            intake.unreadable[found.name] = "the database stayed locked by another process"
+        code = error.sqlite_errorcode & 0xFF
+        if code in _NO_DAMAGE:
+            locked = "the database stayed locked by another process"
+            intake.unreadable[found.name] = locked if code == sqlite3.SQLITE_BUSY else f"{error}: its copy did not fit"
             return
         facts = DatabaseRecord(integrity=str(error))
     except sqlite3.DatabaseError as error:
         facts = DatabaseRecord(integrity=str(error))
     except FileNotFoundError:
         intake.left_out[found.name] = "vanished while the backup ran"
+        return
+    except OSError as error:
+        intake.unreadable[found.name] = error.strerror or str(error)
         return
     intake.observer.step("write")
     if facts.integrity == "ok":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from toombos_cli.backup.archive.format import DatabaseRecord
 from toombos_cli.backup.observer import BackupObserver
-from toombos_cli.base.text import seconds
+from toombos_cli.base.text import printable, seconds
 
 COMPANIONS = (b"-wal", b"-shm", b"-journal")
 _MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html, 1.3.1
@@ -63,6 +63,7 @@ def judge(path: Path | bytes) -> DatabaseRecord:
     What needs a collation, function or module of the application's own cannot be checked here: `unjudged` says so.
     """
     with closing(_connect(os.fsencode(path), "mode=ro&immutable=1")) as database:
+        database.text_factory = _text
         try:
             complaint, unjudged = _complaint(database)
             if complaint:
@@ -71,8 +72,13 @@ def judge(path: Path | bytes) -> DatabaseRecord:
             counts = {name: _count(database, name) for name in names}
         except sqlite3.DatabaseError as error:
             return DatabaseRecord(integrity=str(error))
-    tables = {name: count for name, count in counts.items() if count is not None}
+    tables = {printable(os.fsencode(name)): count for name, count in counts.items() if count is not None}
     return DatabaseRecord(integrity="ok", tables=tables, unjudged=unjudged)
+
+
+def _text(value: bytes) -> str:
+    """Return text that need not be valid UTF-8: SQLite stores any bytes."""
+    return value.decode(errors="surrogateescape")
 
 
 def _complaint(database: sqlite3.Connection) -> tuple[str, str]:
@@ -86,6 +92,8 @@ def _complaint(database: sqlite3.Connection) -> tuple[str, str]:
     for (name,) in database.execute(_TABLES).fetchall():
         try:
             complaint = _check(database, _quoted(name))
+        except UnicodeEncodeError:
+            continue
         except sqlite3.OperationalError as error:
             if not _needs_application(error):
                 raise
@@ -149,12 +157,14 @@ def _connect(path: bytes, parameters: str, lock_wait_s: float = 0.0) -> sqlite3.
 
 
 def _count(database: sqlite3.Connection, table: str) -> int | None:
-    """Return the number of rows, or None if counting needs a collation of the application's own."""
+    """Return the number of rows, or None if it cannot be counted here."""
     try:
         row = database.execute(f"SELECT count(*) FROM {_quoted(table)} NOT INDEXED").fetchone()  # noqa: S608  (a quoted name)
     except sqlite3.OperationalError as error:
         if not _needs_application(error):
             raise
+        return None
+    except UnicodeEncodeError:  # the name is no UTF-8, so that it cannot stand in a statement
         return None
     return int(row[0])
 

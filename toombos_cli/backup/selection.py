@@ -227,11 +227,11 @@ class _Walk:
             self._out.unreadable[name] = error.strerror or "not readable"
             return
         companions = (
-            {child + suffix for child in children for suffix in COMPANIONS if is_sqlite(os.path.join(path, child))}
+            {child + suffix for child in children for suffix in COMPANIONS if is_sqlite(path + b"/" + child)}
             if any(child.endswith(COMPANIONS) for child in children)
             else set()
         )
-        yield from (child for child in children if child not in companions)
+        yield from (child for child in children if child not in companions or os.path.isdir(path + b"/" + child))
 
     def _reason_to_skip(self, name: bytes, path: bytes, status: os.stat_result) -> str | None:
         if path == self._own or os.path.basename(name).startswith(_STAGING):

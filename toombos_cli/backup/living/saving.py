@@ -119,6 +119,10 @@ class DataDirectories:
                     intake.unreadable[store.name] = _why_not(store, service)
             except OperationError as error:
                 intake.unreadable[store.name] = f"{_why_not(store, service)} ({error})"
+            except OSError as error:
+                if error.filename is None:  # of the archive itself: files are opened by their names
+                    raise
+                intake.unreadable[store.name] = f"{_why_not(store, service)} ({error.strerror})"
 
     def check(self, intake: Intake) -> None:
         """Record each resting directory that changed after all: something that this user cannot see writes to it."""
