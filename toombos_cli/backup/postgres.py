@@ -10,6 +10,7 @@ import secrets
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +31,9 @@ DUMP_NAME = b".toombos/postgresql.dump"
 _PLACES = "usr/lib/postgresql/*/bin"  # on Debian, pg_dump is here and not always on PATH
 _MARKER = "public.toombos_restore"
 _LOCK_WAIT_S = 30.0
+_STARTING_S = 120.0
+_LOOK_S = 0.1
+_REJECTS = 1  # the exit code of pg_isready while a server starts up
 _LOCK_NOT_AVAILABLE = "55P03"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _LOCKERS = """
 SELECT format('pid %s (%s, %s, %s)', pid, usename, coalesce(nullif(application_name, ''), 'unnamed'), state)
@@ -42,6 +46,12 @@ SELECT format('%I.%I', schemaname, tablename) || chr(9) ||
                                             false, true, '')))[1]
 FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema') AND tablename <> 'toombos_restore'
 ORDER BY 1;
+"""
+
+
+_END_SESSION = """
+SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = {key} AND classid = 0
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid()
 """
 
 
@@ -84,6 +94,7 @@ class Postgres:
 
     def dump(self, target: Path, timeout_s: float) -> DatabaseRecord:
         """Write a dump in custom format and count the rows of the same snapshot. Raises OperationError."""
+        self._wait_while_it_starts(timeout_s)
         with self._environment() as environment:
             return self._dump(target, timeout_s, environment)
 
@@ -131,6 +142,7 @@ class Postgres:
 
         Raise OperationError with the commands that create the database if it does not exist.
         """
+        self._wait_while_it_starts(timeout_s)
         try:
             told = self._psql(["-c", missing_query(record.needs)], timeout_s)
         except OperationError as error:
@@ -144,6 +156,16 @@ class Postgres:
             )
         return missing
 
+    def _wait_while_it_starts(self, timeout_s: float) -> None:
+        """Wait while the server is there and takes no connections yet: after a crash it first repeats its log."""
+        end = time.monotonic() + min(timeout_s, _STARTING_S)
+        while self._is_ready() == _REJECTS and time.monotonic() < end:
+            time.sleep(_LOOK_S)
+
+    def _is_ready(self) -> int:
+        argv = [postgres_program("pg_isready"), "-q", *self._place()]
+        return subprocess.run(argv, check=False, timeout=10).returncode
+
     def _as_superuser(self, sql: str) -> str:
         server = Server.parse(self.dsn)
         database = unquote(server.database) if server else ""
@@ -156,8 +178,7 @@ class Postgres:
     def _unreachable(self, reason: str) -> OperationError:
         """Return an error with what to type: whether the server runs, or how role and database are created."""
         server, place = Server.parse(self.dsn), self._place()
-        ready = subprocess.run([postgres_program("pg_isready"), "-q", *place], check=False, timeout=10)
-        if ready.returncode or server is None:
+        if self._is_ready() or server is None:
             return OperationError(reason, where=self.name, hint=joined(["pg_isready", *place]))
         role = self.role or "postgres"
         create = [["createuser", *place, "-U", "postgres", "--login", "--pwprompt", role]] if role != "postgres" else []
@@ -215,11 +236,51 @@ class Postgres:
         options = ["--single-transaction", f"--use-list={contents}", f"--file={script}", str(dump)]
         self._run("pg_restore", options, timeout_s)
         wait_ms = int(min(timeout_s / 2, _LOCK_WAIT_S) * 1000)
-        statements = ["-c", f"SET lock_timeout = {wait_ms}", "-c", drop_all(kept)]
+        statements = [f"SET lock_timeout = {wait_ms};", drop_all(kept)]
         if marker:
-            statements += ["-c", f"CREATE TABLE {_MARKER} (id text)"]
-            statements += ["-c", f"INSERT INTO {_MARKER} VALUES ('{marker}')"]  # noqa: S608  (hexadecimal digits of our own)
-        self._psql(["-v", "VERBOSITY=verbose", "--single-transaction", *statements, "-f", str(script)], timeout_s)
+            statements += [f"CREATE TABLE {_MARKER} (id text);"]
+            statements += [f"INSERT INTO {_MARKER} VALUES ('{marker}');"]  # noqa: S608  (hexadecimal digits of our own)
+        statements += [f"\\i {script.name}"]
+        self._run_under_lock(marker, "\n".join(statements), script.parent, timeout_s)
+
+    def _run_under_lock(self, marker: str, statements: str, directory: Path, timeout_s: float) -> None:
+        """Run statements that end their transaction, in a session that holds the marker's lock as long as it lasts.
+
+        They are sent once it holds the lock: killed before, we leave no session that begins later; killed afterwards,
+        one that `has_marker` finds.
+        """
+        argv = [postgres_program("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", "-d", self.dsn]
+        with self._environment() as environment:
+            psql = subprocess.Popen(
+                argv,
+                cwd=directory,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            )
+            end, first = time.monotonic() + timeout_s, ""
+            too_late = threading.Timer(timeout_s, psql.kill)
+            too_late.start()
+            try:
+                if psql.stdin is None or psql.stdout is None:
+                    raise AssertionError("psql was started with pipes")
+                psql.stdin.write(f"\\o /dev/null\nBEGIN;\n{_lock_of(marker)};\n\\echo begun\n")
+                psql.stdin.flush()
+                first = psql.stdout.readline()
+                told, _ = psql.communicate(statements if first == "begun\n" else "")
+            except BrokenPipeError:
+                told = psql.communicate()[0]
+            finally:
+                too_late.cancel()
+                psql.kill()
+                psql.wait()
+        if psql.returncode:
+            if time.monotonic() > end:
+                raise OperationError(f"psql did not end within {seconds(timeout_s)}", where=self.name)
+            raise self._failure("psql", told if first == "begun\n" else first + told)
 
     def _lockers(self, timeout_s: float) -> str:
         """Return which sessions hold locks in the database, for a message."""
@@ -227,7 +288,14 @@ class Postgres:
         return f"tables are locked by {', '.join(rows)}" if rows else "tables were locked by another session"
 
     def has_marker(self, marker: str, timeout_s: float) -> bool:
-        """Report whether the transaction with this marker was committed."""
+        """Report whether the transaction with this marker was committed; end its session first if there still is one.
+
+        The session outlives a killed toombos, and could otherwise commit after this answer.
+        """
+        self._wait_while_it_starts(timeout_s)
+        wait_ms = int(min(timeout_s / 2, _LOCK_WAIT_S) * 1000)
+        end_it = _END_SESSION.format(key=_key_of(marker))
+        self._psql(["-c", end_it, "-c", f"SET lock_timeout = {wait_ms}", "-c", _lock_of(marker)], timeout_s)
         if self._psql(["-c", f"SELECT to_regclass('{_MARKER}')"], timeout_s).strip() == "":
             return False
         query = f"SELECT count(*) FROM {_MARKER} WHERE id = '{marker}'"  # noqa: S608  (hexadecimal digits of our own)
@@ -256,10 +324,13 @@ class Postgres:
         except subprocess.TimeoutExpired:
             raise OperationError(f"{program} did not end within {seconds(timeout_s)}", where=self.name) from None
         if done.returncode:
-            locked = re.search(rf"\b{_LOCK_NOT_AVAILABLE}:", done.stderr)
-            kind = LockTimeoutError if locked else OperationError
-            raise kind(f"{program}: {_said(done.stderr)}", where=self.name)
+            raise self._failure(program, done.stderr)
         return done.stdout
+
+    def _failure(self, program: str, told: str) -> OperationError:
+        locked = re.search(rf"\b{_LOCK_NOT_AVAILABLE}:", told)
+        kind = LockTimeoutError if locked else OperationError
+        return kind(f"{program}: {_said(told)}", where=self.name)
 
     @contextlib.contextmanager
     def _environment(self) -> Iterator[dict[str, str]]:
@@ -295,6 +366,15 @@ def postgres_program(name: str, at_least: int = 0) -> str:
         f"{max(newest, _major(found) if found else 0)}",
         hint=f"apt-get install postgresql-client-{at_least}",
     )
+
+
+def _key_of(marker: str) -> int:
+    """Return the number of a marker's advisory lock."""
+    return int(marker[:7] or "0", 16)
+
+
+def _lock_of(marker: str) -> str:
+    return f"SELECT pg_advisory_xact_lock({_key_of(marker)})"
 
 
 def _major(program: str) -> int:

@@ -6,15 +6,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from toombos_cli import processes
+from toombos_cli.backup.living.base_backup import wait_while_starting
 from toombos_cli.backup.postgres import Postgres
 from toombos_cli.backup.scope import readable_manifest
 from toombos_cli.base.errors import ConfigurationError, OperationError, ToombosError
 from toombos_cli.base.fixes import here
+from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.interruption import forget_stopped, load_interruption, record_stopped
 from toombos_cli.project.mode import mode_name
-from toombos_cli.project.state import RunDirectory
+from toombos_cli.project.state import RunDirectory, read_state
 from toombos_cli.settings.databases import Server
 from toombos_cli.supervisor.operations import run_start, run_stop
 from toombos_cli.supervisor.reports import ChangeReport
@@ -104,7 +106,16 @@ class SupervisedServices:
         if report.failures:
             failure = report.failures[0]
             raise OperationError(f"{failure.service}: {failure.message}", hint=failure.hint)
+        self._wait_for_databases(manifest, known)
         forget_stopped(self._project)
+
+    def _wait_for_databases(self, manifest: Manifest, names: tuple[str, ...]) -> None:
+        """Wait until each PostgreSQL among the services takes connections: it listens long before."""
+        state = read_state(self._project)
+        for name in names:
+            pid = state.services[name].pid if state and name in state.services else 0
+            if pid and (directory := processes.working_directory(pid)):
+                wait_while_starting(os.fsencode(directory), manifest.services[name].startup_timeout_s)
 
     def resume(self) -> tuple[str, ...]:
         """Start what a killed backup or restore had stopped, and return it. Raise as `start` does."""

@@ -13,7 +13,8 @@ from tests.support.backup_site import NoServices, Site
 from tests.support.databases import running_postgres
 from tests.support.ports import free_port
 from tests.support.programs import needs
-from tests.support.runner import Toombos
+from tests.support.runner import Toombos, begin_toombos, data_of, run_toombos
+from tests.support.waiting import wait_for
 from toombos_cli.backup.create import BackupPlan, create_backup
 from toombos_cli.backup.observer import Silent
 from toombos_cli.backup.postgres import Postgres
@@ -139,6 +140,40 @@ def test_the_servers_commit_decides_an_interrupted_restore(
     settle_restore(server.site.place, Silent(), server.postgres)
     assert server.rows() == rows
     assert (server.site.project / ".env").read_text() == f"WORD={word}\n"
+
+
+def test_a_session_of_a_killed_restore_does_not_commit_after_the_files_were_put_back(
+    tmp_path: Path, cluster: str
+) -> None:
+    """psql outlives the toombos that started it."""
+    postgres = Postgres.from_url(cluster)
+    assert postgres is not None
+
+    def sql(statement: str) -> str:
+        return postgres._psql(["-c", statement], 30).strip()
+
+    sql(
+        "DROP TABLE IF EXISTS one, two; CREATE TABLE one AS SELECT 1 AS n;"
+        "CREATE FUNCTION slow(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$BEGIN "
+        "PERFORM pg_sleep(3); RETURN n; END$$; CREATE INDEX slowly ON one (slow(n))"
+    )
+    (tmp_path / "data").mkdir()
+    (tmp_path / "toombos.toml").write_text('[services.idle]\ncommand = ["true"]\nscheme = "none"\n')
+    (tmp_path / ".env").write_text(f"DATABASE_URL={cluster}\n")
+    (tmp_path / ".env").chmod(0o600)
+    (tmp_path / "data" / "n").write_text("1")
+    archive = data_of(run_toombos("backup", "--json", cwd=tmp_path))["archive"]
+    (tmp_path / "data" / "n").write_text("2")
+    sql("DROP INDEX slowly; UPDATE one SET n = 2")
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with begin_toombos("restore", archive, "--yes", cwd=tmp_path) as restoring:
+        wait_for(lambda: sql(f"SELECT count(*) {others} AND query LIKE 'CREATE INDEX%'") == "1", within_s=30)
+        restoring.kill()
+    done = run_toombos("restore", "--recover", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    wait_for(lambda: sql(f"SELECT count(*) {others}") == "0", within_s=30)
+    assert sql("SELECT n FROM one") == (tmp_path / "data" / "n").read_text()
+    sql("DROP FUNCTION slow CASCADE")
 
 
 def test_restoring_an_archive_with_a_dump_needs_a_database_server(server: Server) -> None:

@@ -6,6 +6,7 @@ pg_basebackup runs as the user of the server, who may connect through its socket
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,17 @@ from pathlib import Path
 from toombos_cli.backup.postgres import Postgres, postgres_program
 from toombos_cli.base.errors import OperationError
 
+_LOOK_S = 0.1
 _MANIFEST = "backup_manifest"  # as large as the list of files, and every archive has its own checksums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postmaster:
-    """Where a running server listens, by its postmaster.pid."""
+    """Where a running server listens, by its postmaster.pid, and whether it has yet to become ready."""
 
     port: int
     hosts: tuple[str, ...]
+    is_starting: bool
 
     @classmethod
     def of(cls, directory: bytes) -> "Postmaster | None":
@@ -32,7 +35,20 @@ class Postmaster:
         except (OSError, ValueError, IndexError):
             return None
         address = "localhost" if address == "*" else address
-        return cls(port=port, hosts=tuple(host for host in (socket, address) if host))
+        status = lines[7].strip() if len(lines) > 7 else ""
+        return cls(port=port, hosts=tuple(host for host in (socket, address) if host), is_starting=status == "starting")
+
+
+def wait_while_starting(directory: bytes, timeout_s: float) -> None:
+    """Wait until the server in a data directory takes connections: after a crash it first repeats its log.
+
+    Raise OperationError if it takes longer than `timeout_s`; return at once if there is no server.
+    """
+    end = time.monotonic() + timeout_s
+    while (server := Postmaster.of(directory)) is not None and server.is_starting:
+        if time.monotonic() > end:
+            raise OperationError(f"its server has been starting up for {timeout_s:g} s", where=os.fsdecode(directory))
+        time.sleep(_LOOK_S)
 
 
 def base_backup(directory: bytes, pid: int, scratch: Path, postgres: Postgres | None, timeout_s: float) -> Path:
@@ -41,6 +57,7 @@ def base_backup(directory: bytes, pid: int, scratch: Path, postgres: Postgres | 
     The owner of the directory, `postgres` and the role of the settings' database are tried one after another. Raise
     OperationError with what the server said to the last one.
     """
+    wait_while_starting(directory, timeout_s)
     postmaster, owner = Postmaster.of(directory), os.stat(directory)
     if postmaster is None or not postmaster.hosts:
         raise OperationError("its server says nowhere where it listens")
