@@ -199,6 +199,23 @@ def test_prune_leaves_the_remote_alone_and_lists_what_is_only_there(
     assert f"only there: {old}" in toombos("backup", "list").stdout
 
 
+KEEP_ONE = "[backup.retention]\nlast = 1\ndaily = 0\n"
+
+
+def test_every_archive_in_an_object_store_is_verified_and_pruned(
+    project: Path, toombos: Toombos, s3: dict[str, str]
+) -> None:
+    with_remote(project, "s3://bucket/kept")
+    with (project / "toombos.toml").open("a") as file:
+        file.write(KEEP_ONE)
+    names = [Path(data(toombos("backup", "--no-prune", "--json", env=s3))["archive"]).name for _ in range(2)]
+    verified = data(toombos("backup", "verify", "--remote", "--json", env=s3))["archives"]
+    assert {one["path"] for one in verified} == {f"s3://bucket/kept/{name}" for name in names}
+    assert "1 removed at the remote" in toombos("backup", "prune", "--remote", env=s3).stdout
+    left = data(toombos("backup", "list", "--json", env=s3))["remote"]["archives"]
+    assert [row["name"] for row in left] == [names[1]]
+
+
 def test_a_missing_directory_of_a_remote_is_not_created(project: Path, toombos: Toombos, tmp_path: Path) -> None:
     target = tmp_path / "mnt" / "not mounted"
     done = toombos("backup", "--to", f"file://{str(target).replace(' ', '%20')}")

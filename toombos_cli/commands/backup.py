@@ -141,11 +141,21 @@ def copy(
 
 @app.command()
 @command
-def verify(invocation: Invocation, archives: Archives = None) -> None:
+def verify(
+    invocation: Invocation,
+    archives: Archives = None,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="Verify those at the configured remote: each is downloaded and compared.")
+    ] = False,
+) -> None:
     """Read archives in full and compare every checksum. Exit 1 if one is damaged."""
+    from toombos_cli.backup.directory.remote_upkeep import verify_remote
     from toombos_cli.backup.maintenance import verify_archives
 
     with Working(invocation) as observer:
+        if remote:
+            url, names = invocation.manifest.backup.remote, [path.name for path in archives or ()]
+            invocation.finish(verify_remote(url, _place(invocation), names, observer))
         report = verify_archives(_place(invocation), archives or (), observer, _keys(invocation))
     invocation.finish(report)
 
@@ -155,15 +165,24 @@ def verify(invocation: Invocation, archives: Archives = None) -> None:
 def prune(
     invocation: Invocation,
     preview: options.Preview = False,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="Remove archives at the configured remote instead, for good.")
+    ] = False,
 ) -> None:
     """Move the archives that the retention does not keep to the trash, which holds them for a week.
 
-    The newest good archive, pinned ones and copies at the remote always stay. Exit 5 if no good archive would remain.
+    The newest good archive and pinned ones always stay, and so does everything at the remote, unless you ask for it
+    with `--remote`: then the same retention decides about the archives that were copied there from here. Exit 5 if no
+    good archive would remain.
     """
     from toombos_cli.backup.directory.prune import prune_archives
+    from toombos_cli.backup.directory.remote_upkeep import prune_remote
     from toombos_cli.backup.directory.store import utc_now
 
     policy = invocation.manifest.backup.retention
+    if remote:
+        url = invocation.manifest.backup.remote
+        invocation.finish(prune_remote(url, _place(invocation), policy, utc_now(), preview=preview))
     report = prune_archives(_place(invocation), policy, utc_now(), preview=preview)
     invocation.finish(replace(report, remote=_remote(invocation)))
 

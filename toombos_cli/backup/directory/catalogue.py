@@ -44,8 +44,6 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     records: dict[str, ArchiveRecord] = {}
     drill: Drill | None = None
-    remotes: tuple[str, ...] = ()
-    """The remotes that have received a copy."""
 
 
 def load_catalogue(path: Path) -> Catalogue:
@@ -67,13 +65,6 @@ def record_of(catalogue: Catalogue, name: str, status: os.stat_result) -> Archiv
     if (record.size_bytes, record.mtime_ns) == (status.st_size, status.st_mtime_ns):
         return record
     return ArchiveRecord(pinned=record.pinned, dated_ahead=record.dated_ahead)
-
-
-def remember_remote(path: Path, url: str) -> None:
-    """Record that a remote has received a copy."""
-    catalogue = load_catalogue(path)
-    if url not in catalogue.remotes:
-        save_catalogue(path, msgspec.structs.replace(catalogue, remotes=(*catalogue.remotes, url)))
 
 
 def update_record(path: Path, archive: Path, **changes: object) -> None:

@@ -29,6 +29,11 @@ class Place:
         return self.directory / "catalogue.json"
 
     @property
+    def copies(self) -> Path:
+        """The record of what was copied to remotes."""
+        return self.directory / "copies.json"
+
+    @property
     def latest_good(self) -> Path:
         return self.directory / "latest-good"
 

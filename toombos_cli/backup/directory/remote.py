@@ -38,7 +38,7 @@ def is_remote(text: str) -> bool:
 
 
 def send(archive: Path, url: str, observer: BackupObserver) -> str:
-    """Upload an archive with its checksum file below `url`, read it back, and return its address.
+    """Upload an archive with its checksum file below `url`, read it back, and return its sha256.
 
     Raise OperationError, or BadArchiveError if the store returns different bytes: the copy then has no checksum file.
     """
@@ -61,7 +61,12 @@ def _send(archive: Path, url: str, observer: BackupObserver) -> str:
                 raise BadArchiveError("the store returned different bytes from those uploaded", where=url)
         checksum = f"{digest.hexdigest()}  {archive.name}\n".encode()
         obstore.put(store, checksum_path(archive).name, checksum)
-    return f"{url.rstrip('/')}/{archive.name}"
+    return digest.hexdigest()
+
+
+def address_of(url: str, name: str) -> str:
+    """Return the address of an archive at a remote."""
+    return f"{url.rstrip('/')}/{name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +95,38 @@ def list_remote(url: str) -> dict[str, RemoteArchive]:
         for name, size in sizes.items()
         if (made := naming.created_at(name)) is not None
     }
+
+
+def read_digest(url: str, name: str, observer: BackupObserver) -> str:
+    """Download an archive, keep nothing of it, and return its sha256. Raise OperationError."""
+    obstore, store = _store(url)
+
+    def read() -> str:
+        digest = hashlib.sha256()
+        with _store_errors(obstore, url):
+            found = obstore.get(store, name)
+            observer.step("download", found.meta["size"])
+            for chunk in found.stream(min_chunk_size=_PART_BYTES):
+                digest.update(chunk)
+                observer.advance(len(chunk))
+        return digest.hexdigest()
+
+    return run_within(read)
+
+
+def read_checksum(url: str, name: str) -> str:
+    """Return what the checksum file of an archive at the remote says. Raise OperationError."""
+    obstore, store = _store(url)
+    with _store_errors(obstore, url):
+        content = run_within(lambda: bytes(obstore.get(store, checksum_path(Path(name)).name).bytes()))
+    return content.decode("ascii", "replace").partition(" ")[0]
+
+
+def remove(url: str, name: str) -> None:
+    """Remove an archive and its checksum file at the remote, for good. Raise OperationError."""
+    obstore, store = _store(url)
+    with _store_errors(obstore, url):
+        run_within(lambda: obstore.delete(store, [name, checksum_path(Path(name)).name]))
 
 
 def fetch(url: str, place: Place, observer: BackupObserver) -> Path:

@@ -1,14 +1,11 @@
-"""Compares the archives at the remote with those here: which are only there, and which are missing there.
-
-Nothing is ever removed at the remote: see docs/decisions/0026-nothing-is-removed-at-the-remote.md.
-"""
+"""Compares the archives at the remote with those here: which are only there, and which are missing there."""
 
 from datetime import datetime
 from pathlib import Path
 
-from toombos_cli.backup.directory.catalogue import load_catalogue, remember_remote
 from toombos_cli.backup.directory.paths import Place
-from toombos_cli.backup.directory.remote import RemoteArchive, directory_of, list_remote, send
+from toombos_cli.backup.directory.remote import RemoteArchive, address_of, directory_of, list_remote, send
+from toombos_cli.backup.directory.remote_copies import copies_at, record_copy
 from toombos_cli.backup.directory.store import ArchiveInfo, list_archives, newest_known_good
 from toombos_cli.backup.maintenance_reports import CopyReport, RemoteReport, RemoteRow
 from toombos_cli.backup.observer import BackupObserver
@@ -46,14 +43,14 @@ def look_at_remote(url: str, place: Place, now: datetime) -> RemoteReport | None
 def copy_to(url: str, archive: Path, place: Place, observer: BackupObserver) -> str:
     """Copy one archive and return the address of the copy. Raise OperationError, BadArchiveError, UsageError."""
     _refuse_emptied(url, place)
-    address = send(archive, url, observer)
-    remember_remote(place.catalogue, url)
-    return address
+    sha256 = send(archive, url, observer)
+    record_copy(place, url, archive.name, sha256)
+    return address_of(url, archive.name)
 
 
 def _refuse_emptied(url: str, place: Place) -> None:
     """Raise OperationError if a directory that has received copies is empty: most likely its disk is not mounted."""
-    if not url.startswith("file:") or url not in load_catalogue(place.catalogue).remotes:
+    if not url.startswith("file:") or not copies_at(place, url):
         return
     directory = directory_of(url)
     if directory.is_dir() and not any(directory.iterdir()):
@@ -69,12 +66,17 @@ def copy_missing(url: str, place: Place, observer: BackupObserver) -> CopyReport
 
     Raise UsageError if there is no remote, OperationError, BadArchiveError.
     """
-    if not url:
-        raise UsageError("no remote is configured", hint='[backup] remote = "s3://BUCKET/PREFIX"')
+    require_remote(url)
     _refuse_emptied(url, place)
     there = list_remote(url)
     missing: list[Path] = [info.path for info in _owed(list_archives(place)) if not _is_there(info, there)]
     return CopyReport(remote=url, copied=tuple(copy_to(url, path, place, observer) for path in missing))
+
+
+def require_remote(url: str) -> None:
+    """Raise UsageError if no remote is configured."""
+    if not url:
+        raise UsageError("no remote is configured", hint='[backup] remote = "s3://BUCKET/PREFIX"')
 
 
 def _owed(local: tuple[ArchiveInfo, ...]) -> list[ArchiveInfo]:

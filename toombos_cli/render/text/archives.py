@@ -200,7 +200,8 @@ def show_prune(report: "PruneReport", output: Output) -> None:
         print_table(output.stdout, _PRUNED, rows)
     going = sum(not one.keep for one in report.decisions)
     if going and not report.preview:
-        output.stdout.print(f"{going} moved to {report.trash} ({size(report.removed_bytes)})", soft_wrap=True)
+        done = f"moved to {report.trash}" if report.trash else "removed at the remote"
+        output.stdout.print(f"{going} {done} ({size(report.removed_bytes)})", soft_wrap=True)
     elif not going:
         output.stdout.print("nothing to prune")
     show_remote(report.remote, output)
