@@ -100,6 +100,41 @@ def test_a_postgresql_directory_comes_back_as_of_one_moment(settings: str, syste
     assert (system.project / "data" / "pg").stat().st_uid == Path(f"/proc/{system.pid('db')}").stat().st_uid
 
 
+@pytest.mark.parametrize("settings", ["", "DATABASE_URL=postgresql://postgres@127.0.0.1:{port}/postgres\n"])
+def test_tablespaces_in_the_roots_belong_to_their_postgresql(settings: str, system: ForeignSystem) -> None:
+    sql = add_postgres(system)
+    place = system.project / "data" / "space = 1"
+    place.mkdir()
+    as_postgres(place)
+    (system.project / ".env").write_text(settings.format(port=system.services["db"]["port"]))
+    sql(f"CREATE TABLESPACE apart LOCATION '{place}'")
+    sql(
+        "CREATE TABLE a TABLESPACE apart AS SELECT i, 0 AS n FROM generate_series(1, 5000) i; CREATE TABLE b AS TABLE a"
+    )
+
+    def move(number: int) -> None:
+        sql(f"BEGIN; UPDATE a SET n = n + 1 WHERE i <= {number}; UPDATE b SET n = n + 1 WHERE i <= {number}; COMMIT")
+
+    with writing(move):
+        report = data_of(system("backup", "--json", exit_code=0))
+    assert (report["unreadable"], report["known_good"]) == ([], True)
+    sql("DELETE FROM a")
+    system("restore", "--latest-good", "--yes", exit_code=0)
+    assert sql(SUMS) == "5000|t"
+
+
+def test_a_tablespace_outside_the_roots_makes_the_backup_incomplete(system: ForeignSystem) -> None:
+    sql = add_postgres(system)
+    place = system.project / "space"
+    place.mkdir()
+    as_postgres(place)
+    sql(f"CREATE TABLESPACE apart LOCATION '{place}'")
+    report = data_of(system("backup", "--json", exit_code=4))
+    ((path, reason),) = [(one["path"], one["reason"]) for one in report["unreadable"]]
+    assert path == "data/pg"
+    assert f"its tablespace {place} is in no root" in reason
+
+
 @pytest.mark.parametrize("options", [("--save", "900 1"), ("--appendonly", "yes"), ("--dbfilename", "odd.rdb")])
 def test_a_redis_comes_back_as_of_one_moment(options: tuple[str, ...], system: ForeignSystem) -> None:
     (system.project / "data" / "redis").mkdir()

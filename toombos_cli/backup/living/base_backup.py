@@ -51,8 +51,25 @@ def wait_while_starting(directory: bytes, timeout_s: float) -> None:
         time.sleep(_LOOK_S)
 
 
+def tablespaces(directory: bytes) -> dict[bytes, bytes]:
+    """Return the links of a data directory to its tablespaces, by their names, with what they say."""
+    top = os.path.join(directory, b"pg_tblspc")
+    try:
+        links = sorted(name for name in os.listdir(top) if os.path.islink(os.path.join(top, name)))
+    except OSError:
+        return {}
+    return {name: os.readlink(os.path.join(top, name)) for name in links}
+
+
+def tablespace_copy(base: Path, name: bytes) -> Path:
+    """Return where a base backup has the files of a tablespace."""
+    return base.with_name(f"{base.name}.{os.fsdecode(name)}")
+
+
 def base_backup(directory: bytes, pid: int, scratch: Path, postgres: Postgres | None, timeout_s: float) -> Path:
     """Write the files of the server with this pid that runs in `directory` below `scratch` and return where they are.
+
+    Those of tablespaces are beside them (see `tablespace_copy`).
 
     The owner of the directory, `postgres` and the role of the settings' database are tried one after another. Raise
     OperationError with what the server said to the last one.
@@ -66,6 +83,7 @@ def base_backup(directory: bytes, pid: int, scratch: Path, postgres: Postgres | 
     if os.geteuid() == 0 and owner.st_uid != 0:
         os.chown(scratch, owner.st_uid, owner.st_gid)
         become = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+    spaces = tablespaces(directory)
     reason, program = "", _program_of(pid, trusted=bool(become) or os.geteuid() != 0)
     reached = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)  # the server's user cannot reach it by its path
     try:
@@ -79,6 +97,9 @@ def base_backup(directory: bytes, pid: int, scratch: Path, postgres: Postgres | 
                 "-c",
                 "fast",
             ]
+            for name, place in spaces.items():
+                old = os.fsdecode(place).replace("=", "\\=")
+                argv += ["-T", f"{old}=/proc/self/fd/{reached}/{number}.{os.fsdecode(name)}"]
             argv += ["--no-password", "-h", host, "-p", str(postmaster.port), "-U", role]
             try:
                 done = subprocess.run(
@@ -101,12 +122,21 @@ def base_backup(directory: bytes, pid: int, scratch: Path, postgres: Postgres | 
                 if _system_of(os.fsencode(base)) != _system_of(directory):
                     raise OperationError(f"at {host} port {postmaster.port}, another server answers")
                 (base / _MANIFEST).unlink(missing_ok=True)
+                for name, place in spaces.items():
+                    _point(os.path.join(os.fsencode(base), b"pg_tblspc", name), place, owner)
                 return base
             said = [line for line in done.stderr.splitlines() if line.startswith("pg_basebackup:")]
             reason = said[-1] if said else "pg_basebackup failed without a message"
     finally:
         os.close(reached)
     raise OperationError(reason)
+
+
+def _point(link: bytes, target: bytes, owner: os.stat_result) -> None:
+    """Let a link of the copy lead to the tablespace's own place again."""
+    os.unlink(link)
+    os.symlink(target, link)
+    os.lchown(link, owner.st_uid, owner.st_gid)
 
 
 def _system_of(directory: bytes) -> bytes:

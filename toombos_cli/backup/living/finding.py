@@ -5,6 +5,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from toombos_cli import processes
 from toombos_cli.backup.archive.safety import is_within
@@ -19,7 +20,11 @@ for _signature in SIGNATURES:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataDirectory:
-    """One database's directory: `name` in the archive, `path` on disk, and the process that works in it, or None."""
+    """One database's directory: `name` in the archive, `path` on disk, and the process that works in it, or None.
+
+    `linked` are directories elsewhere in the roots that belong to it through links, such as tablespaces: their names
+    and paths.
+    """
 
     kind: Kind
     name: bytes
@@ -27,9 +32,12 @@ class DataDirectory:
     signature: Signature = field(repr=False)
     pid: int | None = None
     program: str = ""
+    linked: tuple[tuple[bytes, bytes], ...] = ()
 
     def holds(self, name: bytes) -> bool:
         """Report whether an archive name is one of the store's; of a directory that it shares, only its own files."""
+        if any(is_within(name, other) for other, _ in self.linked):
+            return True
         if name == self.name:
             return not self.signature.only
         if not self.name:
@@ -40,6 +48,7 @@ class DataDirectory:
 def data_directories(found: Iterable[Found]) -> tuple[DataDirectory, ...]:
     """Return the data directories among these entries, without those inside another one and without their process."""
     stores: dict[bytes, DataDirectory] = {}
+    found = tuple(found)
     for one in found:
         for signature in _MARKED.get(os.path.basename(one.name), ()):
             name, path = os.path.dirname(one.name), os.path.dirname(one.path)
@@ -47,7 +56,19 @@ def data_directories(found: Iterable[Found]) -> tuple[DataDirectory, ...]:
                 stores[name] = DataDirectory(kind=signature.kind, name=name, path=path, signature=signature)
     outer = [name for name in stores if not stores[name].signature.only]
     inner = {name for name in stores for other in outer if name != other and is_within(name, other)}
-    return tuple(store for name, store in stores.items() if name not in inner)
+    return tuple(_with_linked(store, found) for name, store in stores.items() if name not in inner)
+
+
+def _with_linked(store: DataDirectory, found: Iterable[Found]) -> DataDirectory:
+    targets = set()
+    for pattern in store.signature.links:
+        for link in Path(os.fsdecode(store.path)).glob(pattern):
+            if link.is_symlink():
+                targets.add(os.path.realpath(os.fsencode(link)))
+    if not targets:
+        return store
+    places = [(one.name, one.path) for one in found if one.type == "dir" and os.path.realpath(one.path) in targets]
+    return replace(store, linked=tuple(places))
 
 
 def find_processes(stores: Iterable[DataDirectory]) -> tuple[DataDirectory, ...]:
@@ -154,8 +175,8 @@ def processes_in(found: Iterable[Found], kind: Kind) -> tuple[DataDirectory, ...
     for pid in processes.all_pids():
         one = places.get(_working_directory(pid) or (0, 0)) if _is_of_kind(pid, signature) else None
         if one is not None:
-            where = {"name": one.name, "path": one.path}
-            stores.append(DataDirectory(kind=kind, signature=signature, pid=pid, program=_program(pid), **where))
+            store = DataDirectory(kind=kind, signature=signature, name=one.name, path=one.path)
+            stores.append(replace(store, pid=pid, program=_program(pid)))
     return tuple(stores)
 
 

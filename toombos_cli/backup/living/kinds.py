@@ -25,7 +25,8 @@ class Signature:
 
     A directory with the file `marker` and all of `beside` is one; `only` are those of its files that belong to the
     store, none for the whole directory. `programs` are the beginnings of the names of the programs that work in such a
-    directory. `locks` are the files that they lock, `pid_file` the one whose first line is their pid.
+    directory. `locks` are the files that they lock, `pid_file` the one whose first line is their pid, `links` patterns
+    of links to directories that belong to the store.
     """
 
     kind: Kind
@@ -35,6 +36,7 @@ class Signature:
     programs: tuple[str, ...] = ()
     locks: tuple[bytes, ...] = ()
     pid_file: bytes = b""
+    links: tuple[str, ...] = ()
 
     def fits(self, directory: bytes) -> bool:
         """Report whether the rest of what the kind needs is there too."""
@@ -55,6 +57,7 @@ SIGNATURES = (
         beside=(b"base", b"global/pg_control"),
         programs=("postgres", "postmaster"),
         pid_file=b"postmaster.pid",
+        links=("pg_wal", "pg_tblspc/*"),
     ),
     Signature(
         kind=Kind.MYSQL, marker=b"ibdata1", programs=("mysqld", "mariadbd"), locks=(b"ibdata1", b"aria_log_control")

@@ -14,7 +14,7 @@ from typing import Protocol
 from toombos_cli import processes
 from toombos_cli.backup.archive.file_reader import Intake
 from toombos_cli.backup.archive.format import EntryType, Root
-from toombos_cli.backup.living.base_backup import Postmaster, base_backup
+from toombos_cli.backup.living.base_backup import Postmaster, base_backup, tablespace_copy, tablespaces
 from toombos_cli.backup.living.finding import DataDirectory, data_directories, find_processes, processes_in, state_of
 from toombos_cli.backup.living.kinds import Kind
 from toombos_cli.backup.living.redis_snapshot import RedisFiles, files_of, snapshot_files
@@ -184,6 +184,7 @@ class DataDirectories:
         same = self.postgres if self._serves_the_settings(store) else None
         try:
             try:
+                spaces = self._tablespaces(store)
                 base = base_backup(store.path, store.pid or 0, scratch, same, self.timeout_s)
             except OperationError as error:
                 if same is None:
@@ -191,12 +192,22 @@ class DataDirectories:
                 self.dumped[store] = str(error)
                 return
             self.has_base_backup |= same is not None
-            top = Found(name=store.name, path=store.path, status=os.stat(store.path), type="dir")
-            intake.add(top)
-            _add_tree(os.fsencode(base), store.name, intake)
+            _add_copy(base, store.name, store.path, intake)
+            for link, (name, path) in spaces.items():
+                _add_copy(tablespace_copy(base, link), name, path, intake)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 remove_tree(scratch)
+
+    def _tablespaces(self, store: DataDirectory) -> dict[bytes, tuple[bytes, bytes]]:
+        """Return the tablespaces by their links, with name and path. Raise OperationError for one in no root."""
+        known, found = {os.path.realpath(path): (name, path) for name, path in store.linked}, {}
+        for link, target in tablespaces(store.path).items():
+            place = os.path.realpath(os.path.join(store.path, b"pg_tblspc", target))
+            if place not in known:
+                raise OperationError(f"its tablespace {os.fsdecode(place)} is in no root")
+            found[link] = known[place]
+        return found
 
     def _serves_the_settings(self, store: DataDirectory) -> bool:
         postmaster = Postmaster.of(store.path)
@@ -243,8 +254,14 @@ def keep_unsaved(selection: BackupSelection, names: frozenset[bytes]) -> None:
             continue
         held = [one.name for one in selection.found if store.holds(one.name)]
         selection.found = [one for one in selection.found if not store.holds(one.name)]
-        kept = held if store.signature.only else [store.name]
+        kept = held if store.signature.only else [store.name, *(name for name, _ in store.linked)]
         selection.left_out |= dict.fromkeys(kept, "is a data directory that the archive does not have")
+
+
+def _add_copy(copy: Path, name: bytes, live: bytes, intake: Intake) -> None:
+    """Add the copy of a directory under the name, mode and time of the live one."""
+    intake.add(Found(name=name, path=live, status=os.stat(live), type="dir"))
+    _add_tree(os.fsencode(copy), name, intake)
 
 
 def _add_tree(top: bytes, name: bytes, intake: Intake) -> None:
