@@ -224,24 +224,30 @@ def test_a_service_that_may_be_stopped_is_stopped_while_its_store_is_read(many: 
     assert names == {"ready"}
 
 
-def test_a_mariadb_that_may_be_stopped_comes_back_whole(system: ForeignSystem) -> None:
+@pytest.mark.parametrize("stop", [False, True], ids=["while it runs", "while it is stopped"])
+def test_a_mariadb_comes_back_as_of_one_moment(stop: bool, system: ForeignSystem) -> None:
+    if not stop:
+        needs("mariadb-backup")
     data = system.project / "data" / "my"
     user = () if os.geteuid() else ("--user=mysql",)
     install = [needs("mariadb-install-db"), "--no-defaults", *user, f"--datadir={data}"]
     ask(*install, "--auth-root-authentication-method=normal")
     command = [needs("mariadbd"), "--no-defaults", *user, "--datadir={project}/data/my", f"--socket={data}/socket"]
     command += ["--port={port}", "--bind-address=127.0.0.1"]
-    system.add("db", command, scheme="tcp", backup={"stop": True})
+    system.add("db", command, scheme="tcp", backup={"stop": stop})
     system.start()
     words = [needs("mariadb"), "--no-defaults", "-N", "-u", "root", "-S", f"{data}/socket", "-e"]
     ask(*words, "CREATE DATABASE d; CREATE TABLE d.t (n int) ENGINE = InnoDB; CREATE TABLE d.u LIKE d.t")
 
     def write(number: int) -> None:
         insert = f"INSERT INTO d.t VALUES ({number}); INSERT INTO d.u VALUES ({number})"
-        subprocess.run([*words, f"BEGIN; {insert}; COMMIT"], capture_output=True, check=False)  # it stops meanwhile
+        subprocess.run([*words, f"BEGIN; {insert}; COMMIT"], capture_output=True, check=False)  # it may be stopped
 
+    pid = system.pid("db")
     with writing(write):
-        system("backup", exit_code=0)
+        report = data_of(system("backup", "--json", exit_code=0))
+    assert (report["unreadable"], report["known_good"]) == ([], True)
+    assert (system.pid("db") == pid) is not stop
     ask(*words, "DROP DATABASE d")
     system("restore", "--latest-good", "--yes", exit_code=0)
     count, equal = ask(*words, "SELECT count(*), sum(n) = (SELECT sum(n) FROM d.u) FROM d.t").split()

@@ -14,27 +14,11 @@ from pathlib import Path
 
 from toombos_cli.backup.archive.format import DatabaseRecord
 from toombos_cli.backup.observer import BackupObserver
+from toombos_cli.base.sqlite_files import COMPANIONS, rests_in_wal_mode
 from toombos_cli.base.text import printable, seconds
 
-COMPANIONS = (b"-wal", b"-shm", b"-journal")
-_MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html, 1.3.1
 _STEP_PAGES = 1024
 _LOCK_WAIT_S = 30.0
-
-
-def is_sqlite(path: bytes) -> bool:
-    """Report whether the file is a SQLite database. An empty file is one if it has a -wal."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        start = os.read(fd, len(_MAGIC))
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return start == _MAGIC or (start == b"" and os.path.exists(path + b"-wal"))
 
 
 def snapshot(source: bytes, target: Path, observer: BackupObserver, *, deadline_s: float = 600.0) -> DatabaseRecord:
@@ -43,8 +27,10 @@ def snapshot(source: bytes, target: Path, observer: BackupObserver, *, deadline_
     Raises sqlite3.DatabaseError if the source cannot be read as a database, TimeoutError at the deadline.
     """
     observer.step("snapshot")
+    # A reader creates -shm and -wal, which only a connection that may write removes again when it is the last.
+    mode = "rw" if rests_in_wal_mode(source) else "ro"
     try:
-        _copy(source, target, "ro", observer, deadline_s)
+        _copy(source, target, mode, observer, deadline_s)
     except sqlite3.OperationalError as error:
         # Rolling back the journal of a crash writes to the database, so it is done in a copy, never in the live file.
         if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):

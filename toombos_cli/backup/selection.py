@@ -20,10 +20,10 @@ from toombos_cli.backup.archive.format import (
     is_far,
 )
 from toombos_cli.backup.archive.holes import may_have_holes
-from toombos_cli.backup.databases import COMPANIONS, is_sqlite
 from toombos_cli.backup.directory.paths import STAGING_PREFIX
 from toombos_cli.backup.reports import OutsideDatabase
 from toombos_cli.base.exclude_patterns import ExcludePatterns
+from toombos_cli.base.sqlite_files import COMPANIONS, is_sqlite
 from toombos_cli.base.text import printable
 
 _DAY_S = 86_400

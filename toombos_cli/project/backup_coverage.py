@@ -13,6 +13,7 @@ from toombos_cli.base.files import replace_file
 from toombos_cli.base.own_records import encode_own, read_own
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.spelling import nearest
+from toombos_cli.base.sqlite_files import COMPANIONS, is_sqlite
 from toombos_cli.base.untrusted import UntrustedError
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.own_processes import recorded_processes
@@ -21,9 +22,8 @@ from toombos_cli.settings.age_identity import read_key_file
 from toombos_cli.settings.backup_gaps import Gap, GapKind
 from toombos_cli.settings.databases import Database
 
-_SQLITE = b"SQLite format 3\0"
 _MOST_ENTRIES = 2000
-_NO_DATA = (".log", ".pid", ".lock", ".tmp", ".sock", "-wal", "-shm", "-journal")
+_NO_DATA = (".log", ".pid", ".lock", ".tmp", ".sock", *map(os.fsdecode, COMPANIONS))
 _SYSTEM = ("/dev", "/proc", "/run", "/sys")
 
 
@@ -181,18 +181,14 @@ def _sqlite_files(directory: str) -> Iterator[str]:
     try:
         with os.scandir(directory) as entries:
             for entry in itertools.islice(entries, _MOST_ENTRIES):
-                if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False) and _is_sqlite(entry.path):
+                if (
+                    not entry.name.startswith(".")
+                    and entry.is_file(follow_symlinks=False)
+                    and is_sqlite(os.fsencode(entry.path))
+                ):
                     yield entry.path
     except OSError:
         return
-
-
-def _is_sqlite(path: str) -> bool:
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(len(_SQLITE)) == _SQLITE
-    except OSError:
-        return False
 
 
 def _files_in_use(manifest: Manifest, databases: Iterable[Database]) -> dict[str, tuple[str, ...]]:

@@ -55,3 +55,31 @@ def test_damage_is_found_in_a_database_that_cannot_be_judged_as_a_whole(tmp_path
     content[(page - 1) * size : page * size] = b"\xff" * size
     path.write_bytes(content)
     assert judge(path).integrity != "ok"
+
+
+def in_wal_mode(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True)
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("CREATE TABLE t (x)")
+    database.execute("INSERT INTO t VALUES (1)")
+    database.commit()
+    return database
+
+
+def test_a_backup_leaves_nothing_beside_a_database_at_rest_in_wal_mode(tmp_path: Path):
+    in_wal_mode(tmp_path / "data" / "own.db").close()
+    content = (tmp_path / "data" / "own.db").read_bytes()
+    report = Site(tmp_path, roots=("data",)).backup()
+    assert report.databases[0].tables == {"t": 1}
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["own.db"]
+    assert (tmp_path / "data" / "own.db").read_bytes() == content
+
+
+def test_a_backup_keeps_the_files_of_an_open_database_in_wal_mode(tmp_path: Path):
+    with closing(in_wal_mode(tmp_path / "data" / "own.db")) as database:
+        assert Site(tmp_path, roots=("data",)).backup().databases[0].tables == {"t": 1}
+        assert {path.name for path in (tmp_path / "data").iterdir()} == {"own.db", "own.db-wal", "own.db-shm"}
+        database.execute("INSERT INTO t VALUES (2)")
+        database.commit()
+    assert judge(tmp_path / "data" / "own.db").tables == {"t": 2}

@@ -13,10 +13,10 @@ from toombos_cli.backup.archive.attributes import has_capabilities
 from toombos_cli.backup.archive.format import DatabaseRecord, Entry, EntryType, Extents, named, timed
 from toombos_cli.backup.archive.holes import find_extents, may_have_holes, read_extents
 from toombos_cli.backup.archive.writer import ArchiveWriter
-from toombos_cli.backup.databases import COMPANIONS
 from toombos_cli.backup.inode_flags import flags_of, read_flags
 from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.selection import Found
+from toombos_cli.base.sqlite_files import COMPANIONS
 
 _CHUNK_BYTES = 1 << 20
 _WHOLE_BYTES = 1 << 20  # a file up to this size is read at once, and read again if it changed meanwhile

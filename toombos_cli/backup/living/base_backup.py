@@ -5,12 +5,12 @@ pg_basebackup runs as the user of the server, who may connect through its socket
 
 import contextlib
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from toombos_cli.backup.living.owners_programs import OwnersPrograms
 from toombos_cli.backup.postgres import Postgres, postgres_program
 from toombos_cli.base.errors import OperationError
 
@@ -75,60 +75,30 @@ def base_backup(directory: bytes, pid: int, scratch: Path, postgres: Postgres | 
     OperationError with what the server said to the last one.
     """
     wait_while_starting(directory, timeout_s)
-    postmaster, owner = Postmaster.of(directory), os.stat(directory)
+    postmaster = Postmaster.of(directory)
     if postmaster is None or not postmaster.hosts:
         raise OperationError("its server says nowhere where it listens")
-    scratch.mkdir(mode=0o700)
-    become = {}
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        os.chown(scratch, owner.st_uid, owner.st_gid)
-        become = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
-    spaces = tablespaces(directory)
-    reason, program = "", _program_of(pid, trusted=bool(become) or os.geteuid() != 0)
-    reached = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)  # the server's user cannot reach it by its path
-    try:
-        for number, (host, role) in enumerate(_logins(postmaster, postgres, owner.st_uid)):
-            argv = [
-                program,
-                "-D",
-                f"/proc/self/fd/{reached}/{number}",
-                "-X",
-                "stream",
-                "-c",
-                "fast",
-            ]
+    spaces, reason = tablespaces(directory), ""
+    with OwnersPrograms(directory, scratch) as owners:
+        program = _program_of(pid, trusted=owners.is_trusted)
+        for number, (host, role) in enumerate(_logins(postmaster, postgres, owners.owner.st_uid)):
+            argv = [program, "-D", owners.reach(str(number)), "-X", "stream", "-c", "fast", "--no-password"]
             for name, place in spaces.items():
                 old = os.fsdecode(place).replace("=", "\\=")
-                argv += ["-T", f"{old}=/proc/self/fd/{reached}/{number}.{os.fsdecode(name)}"]
-            argv += ["--no-password", "-h", host, "-p", str(postmaster.port), "-U", role]
-            try:
-                done = subprocess.run(
-                    argv,
-                    cwd="/",
-                    env=_environment(postgres if postgres is not None and role == postgres.role else None),
-                    pass_fds=(reached,),
-                    capture_output=True,
-                    text=True,
-                    errors="replace",
-                    stdin=subprocess.DEVNULL,
-                    timeout=timeout_s,
-                    check=False,
-                    **become,  # type: ignore[call-overload]  # one set of options for two cases
-                )
-            except subprocess.TimeoutExpired:
-                raise OperationError(f"pg_basebackup did not end within {timeout_s:g} s") from None
-            if done.returncode == 0:
+                argv += ["-T", f"{old}={owners.reach(f'{number}.{os.fsdecode(name)}')}"]
+            known = postgres if postgres is not None and role == postgres.role else None
+            argv += ["-h", host, "-p", str(postmaster.port), "-U", role]
+            done, complaint = owners.run(argv, _environment(known), timeout_s)
+            if done:
                 base = scratch / str(number)
                 if _system_of(os.fsencode(base)) != _system_of(directory):
                     raise OperationError(f"at {host} port {postmaster.port}, another server answers")
                 (base / _MANIFEST).unlink(missing_ok=True)
                 for name, place in spaces.items():
-                    _point(os.path.join(os.fsencode(base), b"pg_tblspc", name), place, owner)
+                    _point(os.path.join(os.fsencode(base), b"pg_tblspc", name), place, owners.owner)
                 return base
-            said = [line for line in done.stderr.splitlines() if line.startswith("pg_basebackup:")]
+            said = [line for line in complaint.splitlines() if line.startswith("pg_basebackup:")]
             reason = said[-1] if said else "pg_basebackup failed without a message"
-    finally:
-        os.close(reached)
     raise OperationError(reason)
 
 

@@ -187,3 +187,14 @@ def _program(pid: int) -> str:
         return psutil.Process(pid).name()
     except psutil.Error:
         return ""
+
+
+def unix_sockets(pid: int) -> list[str]:
+    """Return the Unix sockets of a process; their paths may be relative to its working directory."""
+    import psutil
+
+    try:
+        found = psutil.Process(pid).net_connections("unix")
+    except psutil.Error:
+        return []
+    return [str(one.laddr) for one in found if one.laddr]

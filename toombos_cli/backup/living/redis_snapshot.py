@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from toombos_cli import processes
+from toombos_cli.backup.living.finding import unix_sockets
 from toombos_cli.base.errors import OperationError
 
 _REPLY_S = 10.0
@@ -136,7 +137,7 @@ def _connected(pid: int) -> socket.socket:
             return socket.create_connection((host, listener.port), timeout=_REPLY_S)
         except OSError as error:
             reason = f"port {listener.port}: {error.strerror or error}"
-    for path in _unix_sockets(pid):
+    for path in unix_sockets(pid):
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(_REPLY_S)
         try:
@@ -147,16 +148,6 @@ def _connected(pid: int) -> socket.socket:
         else:
             return connection
     raise RedisError(f"cannot be asked: {reason}")
-
-
-def _unix_sockets(pid: int) -> list[str]:
-    import psutil
-
-    try:
-        found = psutil.Process(pid).net_connections("unix")
-    except psutil.Error:
-        return []
-    return [str(one.laddr) for one in found if one.laddr]
 
 
 def files_of(pid: int, passwords: Iterable[str]) -> RedisFiles:

@@ -14,6 +14,7 @@ from typing import Protocol
 from toombos_cli import processes
 from toombos_cli.backup.archive.file_reader import Intake
 from toombos_cli.backup.archive.format import EntryType, Root
+from toombos_cli.backup.living import mariadb_backup
 from toombos_cli.backup.living.base_backup import Postmaster, base_backup, tablespace_copy, tablespaces
 from toombos_cli.backup.living.finding import DataDirectory, data_directories, find_processes, processes_in, state_of
 from toombos_cli.backup.living.kinds import Kind
@@ -115,6 +116,8 @@ class DataDirectories:
                     self._add_base_backup(store, intake)
                 elif store.kind is Kind.REDIS:
                     self._add_redis(store, intake)
+                elif store.program == mariadb_backup.PROGRAM:
+                    self._add_mariadb(store, intake)
                 else:
                     intake.unreadable[store.name] = _why_not(store, service)
             except OperationError as error:
@@ -199,6 +202,15 @@ class DataDirectories:
             with contextlib.suppress(FileNotFoundError):
                 remove_tree(scratch)
 
+    def _add_mariadb(self, store: DataDirectory, intake: Intake) -> None:
+        scratch = self.scratch / "mariadb"
+        try:
+            copy = mariadb_backup.mariadb_copy(store.path, store.pid or 0, scratch, self.timeout_s)
+            _add_copy(copy, store.name, store.path, intake)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                remove_tree(scratch)
+
     def _tablespaces(self, store: DataDirectory) -> dict[bytes, tuple[bytes, bytes]]:
         """Return the tablespaces by their links, with name and path. Raise OperationError for one in no root."""
         known, found = {os.path.realpath(path): (name, path) for name, path in store.linked}, {}
@@ -279,4 +291,15 @@ def _add_tree(top: bytes, name: bytes, intake: Intake) -> None:
 def _why_not(store: DataDirectory, service: str | None) -> str:
     reason = f"belongs to a running {store.kind} ({store.program}, pid {store.pid}): a plain copy would be torn"
     table = f"[services.{service or 'NAME'}.backup]"
-    return f"{reason}; set {table} stop = true or a command in toombos.toml, or exclude it"
+    place = f"{{project}}/{os.fsdecode(store.name)}"
+    example = f", such as command = {_COMMANDS[store.kind] % place}" if store.kind in _COMMANDS else ""
+    return f"{reason}; set {table} stop = true or a command{example} in toombos.toml, or exclude it"
+
+
+_COMMANDS = {
+    Kind.POSTGRESQL: '["pg_dumpall", "-h", "127.0.0.1", "-U", "postgres"]%.0s',
+    Kind.MYSQL: '["mariadb-dump", "--all-databases", "--single-transaction"]%.0s',
+    Kind.MONGODB: '["mongodump", "--archive"]%.0s',
+    Kind.LMDB: '["mdb_copy", "%s"]',
+}
+"""What prints the whole content of a running store; `%s` is its directory."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from toombos_cli.backup.archive.reader import Archive
-from toombos_cli.backup.databases import COMPANIONS
 from toombos_cli.backup.selection import BackupSelection
+from toombos_cli.base.sqlite_files import COMPANIONS
 from toombos_cli.base.text import printable
 
 

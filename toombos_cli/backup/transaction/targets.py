@@ -16,7 +16,6 @@ from toombos_cli.backup.archive.format import Entry
 from toombos_cli.backup.archive.holes import has_content
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.archive.safety import is_within, name_complaint, root_of
-from toombos_cli.backup.databases import COMPANIONS
 from toombos_cli.backup.directory.paths import STAGING_PREFIX
 from toombos_cli.backup.mounts import holds_mount, is_read_only, mounts_below, on_same_mount
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT
@@ -25,6 +24,7 @@ from toombos_cli.base.errors import RefusedError, UsageError
 from toombos_cli.base.fixes import here
 from toombos_cli.base.quoting import quoted
 from toombos_cli.base.spelling import did_you_mean
+from toombos_cli.base.sqlite_files import COMPANIONS
 from toombos_cli.base.text import printable
 
 _NEVER_KNOWN = frozenset((b"run", b".git"))
