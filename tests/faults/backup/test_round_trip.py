@@ -1,9 +1,14 @@
 """A backup and its restore give the same bytes, modes and times, through toombos and through GNU tar by hand."""
 
+# Names are raw bytes, which pathlib does not accept.
+# ruff: noqa: PTH101, PTH102, PTH118, PTH119, PTH123, PTH208, PTH211
+
+import contextlib
 import os
 import struct
 import subprocess
 import tempfile
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +23,7 @@ from tests.support.runner import run_toombos
 from toombos_cli.backup.archive.format import Entry
 from toombos_cli.backup.archive.reader import read_tail
 from toombos_cli.backup.archive.restore_txt import RESTORE_TXT
+from toombos_cli.backup.mounts import mounts_below
 
 pytestmark = pytest.mark.timeout(900)  # many processes or cases: slow on a busy machine
 
@@ -33,8 +39,17 @@ TIMES = st.integers(-(2**31), 15_032_385_535).flatmap(
     lambda s: st.integers(0, 999_999_999).map(lambda n: s * 10**9 + n)
 )
 MODES = st.sampled_from([0o600, 0o644, 0o755, 0o400, 0o640, 0o1644, 0o4755])
+ATTRIBUTES = st.dictionaries(
+    st.sampled_from(["user.origin", "user.ü 2", "user." + "n" * 200]), st.binary(max_size=60), max_size=2
+)
+OWNERS = st.sampled_from([(0, 0), (65534, 65534), (1234, 0), (2**31, 4321)])
 FILES = st.tuples(
-    st.just("file"), st.binary(max_size=2000) | st.sampled_from([0, 512, 513, 70_000]).map(bytes), MODES, TIMES
+    st.just("file"),
+    st.binary(max_size=2000) | st.sampled_from([0, 512, 513, 70_000]).map(bytes),
+    ATTRIBUTES,
+    OWNERS,
+    MODES,
+    TIMES,
 )
 TARGETS = [b"target", b"./near", b"deep/er", b"l" * 150, b"caf\xe9", b"/etc/passwd", b"../../x", b"a/../b"]
 LINKS = st.tuples(
@@ -42,48 +57,102 @@ LINKS = st.tuples(
     st.sampled_from(TARGETS),
     TIMES,
 )
-HOLES = st.tuples(st.just("sparse"), st.integers(2, 40), MODES, TIMES)
+HOLES = st.tuples(st.just("sparse"), st.integers(2, 40), st.just({}), OWNERS, MODES, TIMES)
 FIFOS = st.tuples(st.just("fifo"), st.sampled_from([0o600, 0o644]), TIMES)
 HARD = st.tuples(st.just("hard"))
 NODES = st.recursive(
     FILES | LINKS | HOLES | FIFOS | HARD,
     lambda inner: st.tuples(
-        st.just("dir"), st.dictionaries(NAMES, inner, max_size=4), st.sampled_from([0o755, 0o700, 0o2750]), TIMES
+        st.sampled_from(["dir", "dir", "dir", "mount"]),
+        st.dictionaries(NAMES, inner, max_size=4),
+        ATTRIBUTES,
+        OWNERS,
+        st.sampled_from([0o755, 0o700, 0o2750]),
+        TIMES,
     ),
     max_leaves=12,
 )
 TREES = st.dictionaries(NAMES, NODES, max_size=5)
+Tree = dict[bytes, tuple[Any, ...]]
 
 
-def plant(directory: bytes, tree: dict[bytes, tuple[object, ...]]) -> None:
-    """Create the tree on disk. Times are set last, because creating an entry changes the time of its directory."""
-    for name, (kind, *facts) in tree.items():
-        path = os.path.join(directory, name)  # noqa: PTH118  (names are raw bytes)
-        if kind == "dir":
-            os.mkdir(path)  # noqa: PTH102  (names are raw bytes)
-            plant(path, facts[0])  # type: ignore[arg-type]  # by construction
-        elif kind == "link":
-            os.symlink(facts[0], path)  # type: ignore[arg-type]  # noqa: PTH211  (names are raw bytes)
-        elif kind == "fifo":
-            os.mkfifo(path)
-        elif kind == "hard":
-            other = os.path.join(directory, b"first")  # noqa: PTH118  (names are raw bytes)
-            with open(other, "ab"):  # noqa: PTH123  (names are raw bytes)
-                pass
-            os.link(other, path)
-            continue
-        else:
-            fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL)
-            if kind == "sparse":
-                os.ftruncate(fd, int(str(facts[0])) << 16)
-                os.pwrite(fd, b"island", 1 << 16)
+class Planter:
+    """Creates trees on disk. Root gives files away and mounts directories; another user keeps and makes them."""
+
+    def __init__(self, volumes: bytes) -> None:
+        self._volumes, self.mounted = volumes, list[bytes]()
+
+    def plant(self, directory: bytes, tree: Tree) -> None:
+        """Create the tree. Times are set last, because creating an entry changes the time of its directory."""
+        for name, (kind, *facts) in tree.items():
+            path = os.path.join(directory, name)
+            if kind in ("dir", "mount"):
+                os.mkdir(path)
+                if kind == "mount" and os.geteuid() == 0:
+                    self._mount(path)
+                self.plant(path, facts[0])
+            elif kind == "link":
+                os.symlink(facts[0], path)
+            elif kind == "fifo":
+                os.mkfifo(path)
+            elif kind == "hard":
+                first = os.path.join(directory, b"first")
+                with open(first, "ab"):
+                    pass
+                os.link(first, path)
+                continue
             else:
-                os.write(fd, facts[0])  # type: ignore[arg-type]  # by construction
-            os.close(fd)
-        if kind != "link":
-            os.chmod(path, facts[-2])  # type: ignore[arg-type]  # noqa: PTH101  (names are raw bytes)
-        when = int(str(facts[-1]))
-        os.utime(path, ns=(when, when), follow_symlinks=False)
+                fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL)
+                if kind == "sparse":
+                    os.ftruncate(fd, facts[0] << 16)
+                    os.pwrite(fd, b"island", 1 << 16)
+                else:
+                    os.write(fd, facts[0])
+                os.close(fd)
+            if kind in ("dir", "mount", "file", "sparse"):
+                _describe(path, *facts[1:3])
+            if kind != "link":
+                os.chmod(path, facts[-2])
+            os.utime(path, ns=(facts[-1], facts[-1]), follow_symlinks=False)
+
+    def _mount(self, path: bytes) -> None:
+        volume = os.path.join(self._volumes, b"%d" % len(self.mounted))
+        os.mkdir(volume)
+        if subprocess.run(["mount", "--bind", volume, path], capture_output=True, check=False).returncode == 0:
+            self.mounted.append(path)
+
+    def unmount(self) -> None:
+        for path in reversed(self.mounted):
+            subprocess.run(["umount", "-l", path], capture_output=True, check=False)
+
+    def empty(self, directory: bytes) -> None:
+        """Remove everything but the mount points and what they are in."""
+        for name in os.listdir(directory):
+            path = os.path.join(directory, name)
+            if any(mount == path or mount.startswith(path + b"/") for mount in self.mounted):
+                self.empty(path)
+            else:
+                subprocess.run(["rm", "-rf", "--", path], check=True)
+
+
+def _describe(path: bytes, attributes: dict[str, bytes], owner: tuple[int, int]) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, *owner)
+    for name, value in attributes.items():
+        with contextlib.suppress(OSError):  # a file system without attributes, or with room for few
+            os.setxattr(path, name, value)
+
+
+def whole(top: Path, leave_out: tuple[bytes, ...] = (b"backups", b"run")) -> dict[bytes, tuple[object, ...]]:
+    """Return what `snapshot_tree` does, with owners and attributes."""
+    found = snapshot_tree(top, leave_out)
+    for name in found:
+        path = os.path.join(os.fsencode(top), name)
+        status = os.lstat(path)
+        names = os.listxattr(path, follow_symlinks=False)
+        attributes = {one: os.getxattr(path, one, follow_symlinks=False) for one in names}
+        found[name] += (status.st_uid, status.st_gid, attributes)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -92,29 +161,62 @@ def tar() -> str:
     return needs("tar")
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(tree=TREES)
-def test_any_tree_survives_toombos_and_tar(tar: str, tree: dict[bytes, tuple[object, ...]]) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        project, by_hand = Path(scratch) / "project", Path(scratch) / "by hand"
-        (project / "data").mkdir(parents=True)
-        plant(os.fsencode(project / "data"), {n: f for n, f in tree.items() if not (f[0] == "hard" and n == b"first")})
-        os.utime(project / "data", ns=(1, 1_700_000_000_123_456_789))
+def check_round_trip(scratch: Path, tree: Tree) -> None:
+    """Back a tree up, unpack it with tar as RESTORE.txt says, and restore it over what is left of it."""
+    project, by_hand, volumes = scratch / "project", scratch / "restored", scratch / "volumes"
+    for directory in (project / "data", by_hand, volumes):
+        directory.mkdir(parents=True)
+    planter, data = Planter(os.fsencode(volumes)), os.fsencode(project / "data")
+    try:
+        planter.plant(data, {n: f for n, f in tree.items() if not (f[0] == "hard" and n == b"first")})
+        os.utime(data, ns=(1, 1_700_000_000_123_456_789))
         site = Site(project, roots=("data",))
-        before = site.tree()
+        before = whole(project)
         report = site.backup()
+        assert report.unreadable == ()
         if not report.archive:  # directories alone are not worth an archive
-            assert all(
-                path.is_fifo() or (path.is_dir() and not path.is_symlink()) for path in (project / "data").rglob("*")
-            )
+            kinds = {os.path.basename(str(entry[0])) for entry in before.values()}
+            assert all(kind == "dir" or kind.startswith("special") for kind in kinds)
             return
-        by_hand.mkdir()
-        subprocess.run([tar, "--zstd", "-xpf", report.archive, "-C", str(by_hand)], check=True)
-        unpacked = snapshot_tree(by_hand, leave_out=(b"manifest.json", b"RESTORE.txt", b"toombos-backup.json"))
-        assert unpacked == before
-        subprocess.run(["rm", "-rf", str(project / "data")], check=True)
+        command = next(line for line in RESTORE_TXT.splitlines() if "-C restored" in line)
+        unpack = command.strip().replace("ARCHIVE", report.archive)
+        subprocess.run(["sh", "-c", unpack], cwd=scratch, check=True, capture_output=True)
+        assert whole(by_hand, (b"manifest.json", b"RESTORE.txt", b"toombos-backup.json")) == before
+        planter.empty(data)
         site.restore(report.archive)
-        assert site.tree() == {name: without_set_id(*entry) for name, entry in before.items()}
+        assert whole(project) == {name: without_set_id(*entry) for name, entry in before.items()}
+        assert mounts_below(data) == tuple(sorted(planter.mounted))
+    finally:
+        planter.unmount()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tree=TREES)
+def test_any_tree_survives_toombos_and_tar(tar: str, tree: Tree) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        check_round_trip(Path(scratch), tree)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tree=TREES)
+def test_any_tree_of_an_ordinary_user_survives_toombos_and_tar(tar: str, tree: Tree) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the test above is that of an ordinary user")
+    with tempfile.TemporaryDirectory() as scratch:
+        os.chown(scratch, 65534, 65534)
+        child = os.fork()
+        if not child:
+            try:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+                check_round_trip(Path(scratch), tree)
+            except BaseException:
+                Path(scratch, "failure").write_text(traceback.format_exc())
+                os._exit(1)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert status == 0, Path(scratch, "failure").read_text()
 
 
 def without_set_id(kind: str, *facts: Any) -> tuple[object, ...]:
