@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -49,7 +50,7 @@ class Project:
             (self.project / "data" / f"{number}").write_bytes(os.urandom(2000))
         self.system.add("app", ["{python}", "-c", "import time; time.sleep(9e5)"], scheme="none")
         self.system.start()
-        self._draw, self._whole_s = random.Random(TIMES), 3.0
+        self._draw, self._whole_s = random.Random(TIMES), 0.0
 
     def sql(self, statement: str) -> str:
         return self.postgres._psql(["-c", statement], 60).strip()
@@ -74,12 +75,12 @@ class Project:
         return {in_sqlite, self.sql("SELECT word FROM word"), *(path.read_text() for path in files)}
 
     def kill_until_it_dies(self, *argv: str) -> None:
-        """Run a toombos command and kill it at a random time; if it was ready before, do so again."""
+        """Run a toombos command and kill it at a random time of its duration; if it was ready before, do so again."""
         while True:
             started = time.monotonic()
             with begin_toombos(*argv, cwd=self.project) as process:
                 try:
-                    process.communicate(timeout=self._draw.uniform(0.3, 1.0) * self._whole_s)
+                    process.communicate(timeout=self._draw.uniform(0.3, 1.1) * self._whole_s or None)
                     self._whole_s = time.monotonic() - started
                 except subprocess.TimeoutExpired:
                     process.kill()
@@ -126,7 +127,7 @@ def test_a_backup_killed_at_random_harms_nothing_and_the_next_one_is_good(held: 
 def test_a_restore_killed_at_random_leaves_everything_old_or_everything_new(held: Project) -> None:
     held.fill("old")
     archive = data_of(held.system("backup", "--json", exit_code=0))["archive"]
-    seen = {"old": 0, "new": 0}
+    seen: Counter[str] = Counter()
     for _ in range(TIMES):
         held.fill("new")
         held.kill_until_it_dies("restore", archive, "--yes")
@@ -134,5 +135,6 @@ def test_a_restore_killed_at_random_leaves_everything_old_or_everything_new(held
         (word,) = held.words()
         seen[word] += 1
         held.check()
-    assert min(seen.values()) > 0
+        LOG.info("%s", dict(seen))
+    assert seen.keys() == {"old", "new"}
     LOG.info("%s restores were killed: %s", TIMES, seen)
