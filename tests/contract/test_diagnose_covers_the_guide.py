@@ -202,7 +202,7 @@ def test_every_check_covers_a_row_or_is_listed_as_our_own():
         "proc.crash_loop", "proc.restarts", "proc.supervision", "proc.mode", "proc.running", "proc.seen", "net.proxy",
         "ready", "http.status", "log.missing_module", "log.stray", "writers", "log.port", "log.disk", "log.network",
         "task.failed", "backup_gaps", "excludes", "proc.descriptors", "proc.traced", "proc.waiting",
-        "proc.zombies", "proc.removed",
+        "proc.zombies", "proc.removed", "proc.memory", "proc.limits", "net.local_ports", "clock.others", "clock.own",
         "res.group", "proc.environment",
         "res.places", "tls.dates", "db.locks", "redis.password", "redis.memory", "redis.role", "redis.saves",
         "redis.clients", "backup.interrupted",

@@ -16,6 +16,7 @@ SEARCHES = {"count", "endswith", "find", "fullmatch", "index", "match", "partiti
 
 LOGS, ENV = "the log line of another program", "a line of the user's `.env`"
 ALLOWED = {
+    "diagnose/checks/kernel.py: said.search(entry.text)": LOGS,
     "diagnose/checks/later_success.py: _ACCESS.search(one.text)": LOGS,
     "diagnose/checks/log_evidence.py: _WARNING.search(entry.text)": LOGS,
     "diagnose/checks/log_evidence.py: re.search(one.known.over, entry.text)": LOGS,

@@ -39,6 +39,7 @@ __all__ = [
     "all_pids",
     "become_subreaper",
     "boot_id",
+    "clients_of",
     "command_line",
     "conflicts",
     "connected_to",
@@ -73,6 +74,7 @@ age_s = _system.age_s
 all_pids = _system.all_pids
 become_subreaper = _system.become_subreaper
 boot_id = _system.boot_id
+clients_of = _system.clients_of
 connected_to = _system.connected_to
 cpu_time_s = _system.cpu_time_s
 far_ends = _system.far_ends

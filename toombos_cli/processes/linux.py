@@ -19,6 +19,7 @@ import contextlib
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
@@ -159,6 +160,17 @@ def connected_to(ports: Collection[int], pids: Collection[int]) -> frozenset[int
 
         return portable.connected_to(ports, pids)
     return frozenset(ends[inode] for inode in _socket_owners(ends, pids))
+
+
+def clients_of(port: int) -> dict[int, int]:
+    """Return {pid: connections} of the processes here that are connected to a TCP port, as far as visible."""
+    try:
+        inodes = [s.inode for s in sock_diag.tcp_sockets(sock_diag.CONNECTED) if s.peer_port == port and s.inode]
+    except OSError:
+        from toombos_cli.processes import portable
+
+        return portable.clients_of(port)
+    return dict(Counter(_socket_owners(inodes, all_pids()).values()))
 
 
 def _far_ends_without_diagnosis(kind: str) -> Iterator[FarEnd]:

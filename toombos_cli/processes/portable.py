@@ -8,6 +8,7 @@ import contextlib
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,15 @@ def connected_to(ports: Collection[int], pids: Collection[int]) -> frozenset[int
     """Return those of the ports to which these pids have a TCP connection, as far as visible."""
     ends = (one.raddr.port for pid in pids for one in _connections(pid) if one.raddr)
     return frozenset(port for port in ends if port in ports)
+
+
+def clients_of(port: int) -> dict[int, int]:
+    """Return {pid: connections} of the processes here that are connected to a TCP port, as far as visible."""
+    try:
+        found = psutil.net_connections("tcp")
+    except psutil.Error:
+        return {}
+    return dict(Counter(one.pid for one in found if one.raddr and one.raddr.port == port and one.pid))
 
 
 def far_ends() -> frozenset[FarEnd] | None:

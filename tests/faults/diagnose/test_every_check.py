@@ -134,6 +134,25 @@ def redis(refusal: str = "", variable: str = "", **info: str) -> Callable[[Value
     return put("redis", [found])
 
 
+KILL = {"pid": 4711, "name": "python", "source": "/dev/kmsg", "text": "Out of memory: Killed process 4711 (python)"}
+END = {"reason": "signal", "text": "its process was ended by SIGKILL", "signal": "SIGKILL"}
+DOWN = {"phase": "failed", "pid": 0, "pids": [], "holder": None, "ours": False, "listens_at": []}
+
+
+def killed_for_memory(ago_s: float = 0.0, ended: int = 4711, **changes: Any) -> Callable[[Values, float], None]:
+    """Return what lets crm end, and the kernel end a process so many seconds earlier."""
+
+    def change(values: Values, now: float) -> None:
+        values["memory_kills"] = [KILL | {"at": now - 9 - ago_s}]
+        event = {"at": now - 9, "service": "crm", "event": "exited", "text": "exited", "pid": ended}
+        values["system"]["history"] = [event]
+        values["system"]["services"]["crm"].update(
+            {"last_end": END | {"at": now - 9}, "started_at": now - 600} | changes
+        )
+
+    return change
+
+
 def process(**changes: Any) -> Callable[[Values, float], None]:
     return lambda values, now: values["kernel"]["crm"]["processes"][0].update(changes)
 
@@ -143,6 +162,14 @@ WORDS = "in words that no program knows"
 ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
     "a service leaks descriptors": (process(open_files=1000, soft_limit=1024), "proc.descriptors", "fail"),
     "a service has used many descriptors": (process(open_files=900, soft_limit=1024), "proc.descriptors", "warn"),
+    "the kernel ended a service for want of memory": (killed_for_memory(**DOWN), "proc.memory", "fail"),
+    "the kernel ended a process of a service that goes on": (killed_for_memory(), "proc.memory", "warn"),
+    "a service is at a limit": (process(limits=[{"kind": "nproc", "used": 100, "limit": 100}]), "proc.limits", "fail"),
+    "a service is near a limit": (process(limits=[{"kind": "as", "used": 90, "limit": 100}]), "proc.limits", "warn"),
+    "no local port is free": (put("local_ports", {"first": 1, "last": 100, "used": 100}), "net.local_ports", "fail"),
+    "few local ports are free": (put("local_ports", {"first": 1, "last": 100, "used": 90}), "net.local_ports", "warn"),
+    "the clock of a service is ahead": (put("probes.crm.health.ahead_s", 3600), "clock.others", "warn"),
+    "a log was written in the future": (lambda v, n: v["logs"]["crm"].update(modified_at=n + 3600), "clock.own", "warn"),
     "a debugger holds a service": (process(state="t", tracer=7), "proc.traced", "fail"),
     "a service is stuck in the kernel": (process(state="D", waits_in="nfs_wait"), "proc.waiting", "warn"),
     "a service does not collect its children": (process(zombies=50), "proc.zombies", "warn"),
@@ -193,6 +220,7 @@ ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
     "the database is damaged": (lambda v, n: v["database"][0].update(ping=WORDS, damaged=True), "db.ping", "fail"),
     "the database server refuses connections": (lambda v, n: v["database"][0].update(POSTGRES, reached="refused", ping="refused"), "db.service", "fail"),
     "the database password is wrong": (lambda v, n: v["database"][0].update(POSTGRES, reached="ok", ping="password authentication failed"), "db.ping", "fail"),
+    "the database server accepts no more connections": (lambda v, n: v["database"][0].update(POSTGRES, reached="ok", ping="too many", exhausted=True, clients=[{"who": "pid 7 (report)", "connections": 9}]), "db.pool", "fail"),
     "the database connections are almost used up": (lambda v, n: v["database"][0].update(POSTGRES, reached="ok", connections=99, max_connections=100), "db.pool", "warn"),
     "another process has the port": (service("crm", holder=HELD, ours=False, pid=0, pids=[], listens_at=[], phase="failed"), "port.conflict", "fail"),
     "the service listens on another port": (service("crm", holder=None, ours=False, listens_at=[HELD]), "port.mismatch", "fail"),
@@ -221,8 +249,8 @@ ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
     "the log shows a full disk": (logged("generator", "OSError: [Errno 28] No space left on device"), "log.disk", "warn"),
     "the log shows a timeout": (logged("generator", "WARNING crm: timed out; attempt 2", error=False), "log.timeout", "warn"),
     "the log shows an unknown error": (logged("generator", "ERROR something unheard of"), "log.errors", "warn"),
-    "the log of the generator shows an error and the clock was set back": (both(logged("generator", "ERROR something unheard of"), lambda v, n: v["system"]["services"]["generator"].update(started_at=n + 3600)), "log.errors", "warn"),
-    "the log of crm shows an error and the clock was set back": (both(logged("crm", "ERROR something unheard of"), lambda v, n: v["system"]["services"]["crm"].update(started_at=n + 3600)), "log.errors", "warn"),
+    "the log of the generator shows an error and the clock was set back": (both(logged("generator", "ERROR something unheard of"), lambda v, n: v["system"]["services"]["generator"].update(started_at=n + 50)), "log.errors", "warn"),
+    "the log of crm shows an error and the clock was set back": (both(logged("crm", "ERROR something unheard of"), lambda v, n: v["system"]["services"]["crm"].update(started_at=n + 50)), "log.errors", "warn"),
     "the log shows many invalid keys": (logged("generator", *["WARNING Invalid API key"] * 20, error=False), "log.auth", "warn"),
     "a mock simulates an error": (logged("crm", "WARNING Simulated CRM error: Email sending failed", error=False), "mock.simulated", "warn"),
     "the generator logs a simulated error": (logged("generator", "WARNING publish: Simulated CRM error", error=False), "mock.trigger", "warn"),
@@ -286,6 +314,12 @@ HISTORY = {
     "a Redis that evicts is full": redis(maxmemory="100", used_memory="99", maxmemory_policy="allkeys-lru"),
     "a Redis reports to nobody without a password": redis("-NOAUTH Authentication required."),
     "a service runs under a debugger and goes on": process(state="S", tracer=7),
+    "the kernel ended a process of nobody here for want of memory": killed_for_memory(ended=99),
+    "the kernel ended another process with the same pid long ago": killed_for_memory(ago_s=7200),
+    "a service has used half of a limit": process(limits=[{"kind": "pids", "used": 50, "limit": 100}]),
+    "half of the local ports are in use": put("local_ports", {"first": 1, "last": 100, "used": 50}),
+    "the clock of a service differs by a second": put("probes.crm.health.ahead_s", -1),
+    "a log has the time of another zone": put("logs.crm.ahead_s", 32400.0),
     "a service has two ended children": process(zombies=2),
     "a control group has room": put("kernel.crm.memory", GROUP | {"used_bytes": 50}),
     "a directory that nobody writes is read-only": both(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.foreign import ForeignSystem
+from tests.support.ports import free_port
 from tests.support.programs import needs
 from tests.support.runner import data_of
 from tests.support.waiting import wait_for
@@ -47,6 +48,29 @@ for _ in range(12):
     subprocess.run(["true"])
 time.sleep(1e6)
 """,
+    "cramped": """
+import resource, time
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (int(pages * 4096 * 1.1), -1))
+time.sleep(1e6)
+""",
+    "wordy": """
+import resource, time
+journal = open("journal", "wb", buffering=0)
+journal.write(b"x" * 990)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, -1))
+time.sleep(1e6)
+""",
+    "tomorrow": """
+import email.utils, http.server, sys, time
+class Page(http.server.BaseHTTPRequestHandler):
+    def date_time_string(self, timestamp=None):
+        return email.utils.formatdate(time.time() + 86400, usegmt=True)
+    def do_GET(self):
+        self.send_response(204)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Page).serve_forever()
+""",
     "held": "import time\nwhile True: time.sleep(0.1)\n",
     "homeless": "import time\ntime.sleep(1e6)\n",
     "configured": "import time\ntime.sleep(1e6)\n",
@@ -71,6 +95,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForeignSystem]:
     for name, text in _PROGRAMS.items():
         (made.project / f"{name}.py").write_text(text)
         made.add(name, [sys.executable, f"{{project}}/{name}.py"], scheme="none")
+    made.change("tomorrow", command=[sys.executable, "tomorrow.py", "{port}"], scheme="http", port=free_port())
+    made.change("tomorrow", health={"path": "/", "status": 204})
     home = made.project / "home"
     home.mkdir()
     made.change("homeless", cwd="home")
@@ -90,13 +116,16 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForeignSystem]:
 
 
 def wrong(system: ForeignSystem) -> Wrong:
-    findings = data_of(system("diagnose", "--json", "--only", "process"))["findings"]
+    findings = data_of(system("diagnose", "--json", "--only", "process", "--only", "clock.others"))["findings"]
     return [f for f in findings if f["verdict"] in ("warn", "fail", "error")]
 
 
 ROWS = {
     "a service that leaks sockets": ("proc.descriptors", "leaky", "of 64 files and sockets open", "CLOSE_WAIT"),
     "a service that collects no children": ("proc.zombies", "careless", "12 ended children", "cannot be started|pid"),
+    "a service that can map no more memory": ("proc.limits", "cramped", "of its address space", "map no more memory"),
+    "a service that can write no more to a file": ("proc.limits", "wordy", "990 B of the size", "File too large"),
+    "a service whose clock is ahead": ("clock.others", "tomorrow", "ahead of this machine's", "faketime"),
     "a service whose variables were changed": (
         "proc.environment",
         "configured",
@@ -131,6 +160,15 @@ def test_the_fix_for_too_few_descriptors_raises_the_limit_of_the_process(system:
     assert fix["safe"] is False
     subprocess.run(["bash", "-c", fix["command"]], check=True)
     assert not [f for f in wrong(system) if f["id"] == "proc.descriptors"]
+    subprocess.run(["bash", "-c", fix["undo"]], check=True)
+
+
+@pytest.mark.parametrize("service", ["cramped", "wordy"])
+def test_the_fix_for_a_limit_raises_it(system: ForeignSystem, found: Wrong, service: str):
+    needs("prlimit")
+    fix = next(f["fix"] for f in found if f["service"] == service)
+    subprocess.run(["bash", "-c", fix["command"]], check=True)
+    assert not [f for f in wrong(system) if f["service"] == service]
     subprocess.run(["bash", "-c", fix["undo"]], check=True)
 
 

@@ -6,6 +6,7 @@ from toombos_cli.base.findings import Check
 from toombos_cli.diagnose.checks import (
     access,
     certificates,
+    clocks,
     configuration,
     data,
     database,
@@ -32,6 +33,7 @@ _ENTRY_POINTS = "toombos.checks"
 CHECKS: tuple[Check[Facts], ...] = (
     *configuration.CHECKS,
     *resources.CHECKS,
+    *clocks.CHECKS,
     *places.CHECKS,
     *python.CHECKS,
     *names.CHECKS,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, warn
-from toombos_cli.base.fixes import advice, shell, toombos
+from toombos_cli.base.fixes import Fix, advice, shell, toombos
 from toombos_cli.base.quoting import joined
 from toombos_cli.diagnose.facts.database import DATABASES, DatabaseFacts
 from toombos_cli.diagnose.facts.source import Facts
@@ -79,6 +79,8 @@ def ping(facts: Facts, found: DatabaseFacts) -> Iterator[Finding]:
         yield skip(found.ping_skipped or found.undecryptable or "no database is configured")
     elif stopped := _stopped_server(facts, found):
         yield skip(stopped)
+    elif found.exhausted:
+        yield skip(f"it accepts no further connection: {found.ping}")
     elif found.ping:
         yield fail(
             f"the database does not answer a query: {found.ping}",
@@ -159,23 +161,49 @@ def _removed(facts: Facts, found: DatabaseFacts) -> Finding:
 @_each
 def pool(facts: Facts, found: DatabaseFacts) -> Iterator[Finding]:
     """The server has free connections."""
+    if found.exhausted:
+        yield _exhausted(facts, found)
+        return
     if found.connections is None or not found.max_connections:
         yield skip("only a running PostgreSQL server reports its connections")
         return
     told = f"{found.connections} of {found.max_connections} connections are in use"
     if found.connections > _NEARLY_ALL * found.max_connections:
         yield warn(
-            told,
+            f"{told}{_held_by(found)}",
             _at(found),
             service=_user(found),
             cause="new connections will be refused",
-            fix=advice(
-                "see who holds them: select application_name, state, count(*) from pg_stat_activity group by 1, 2; "
-                "let the clients keep fewer, or raise max_connections of the server"
-            ),
+            fix=_fewer_connections(facts, found),
         )
     else:
         yield ok(told)
+
+
+def _exhausted(facts: Facts, found: DatabaseFacts) -> Finding:
+    """The server refuses every further connection."""
+    return fail(
+        f"no connection of the database server is free{_held_by(found)}",
+        Evidence(source=found.url, text=found.ping),
+        service=found.served_by or _user(found),
+        cause="its clients hold all that it allows (max_connections), or all that is allowed for this user or database",
+        fix=_fewer_connections(facts, found),
+    )
+
+
+def _held_by(found: DatabaseFacts) -> str:
+    held = (f"{client.connections} by {client.who}" for client in found.clients)
+    return f"; held: {', '.join(held)}" if found.clients else ""
+
+
+def _fewer_connections(facts: Facts, found: DatabaseFacts) -> Fix:
+    """Return what frees connections: the client that holds the most, or the query that names it."""
+    if not found.clients:
+        who = "see who holds them (select application_name, state, count(*) from pg_stat_activity group by 1, 2)"
+        return advice(f"{who}; let the clients keep fewer, or raise max_connections of the server")
+    first = found.clients[0]
+    now = f" (at once: {toombos(facts.manifest.project, 'restart', first.service)})" if first.service else ""
+    return advice(f"let {first.who} keep fewer connections{now}, or raise max_connections of the server")
 
 
 def _at(found: DatabaseFacts) -> Evidence:

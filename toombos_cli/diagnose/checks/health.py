@@ -206,6 +206,7 @@ STATUS = (
             "db.perm",
             "db.ping",
             "db.locks",
+            "db.pool",
             *STORES,
             "mock",
             "http.status",

@@ -1,19 +1,28 @@
 """What the kernel reports about services that run: nothing runs out, nothing holds them, and their files exist."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from toombos_cli.base.findings import Check, Evidence, Finding, fail, skip, warn
 from toombos_cli.base.fixes import Fix, advice, command, shell, toombos
-from toombos_cli.base.text import size
+from toombos_cli.base.text import duration, size
+from toombos_cli.diagnose.checks.context import start
 from toombos_cli.diagnose.facts.kernel import KERNEL, ProcessFacts
+from toombos_cli.diagnose.facts.limits import Limit
+from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
+from toombos_cli.diagnose.facts.memory_kills import MEMORY_KILLS, MemoryKill
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
+from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts
+from toombos_cli.project.history import EventKind
 
 _GROUP = "process"
 _NEARLY_ALL = 0.85
 _ALL = 0.97
 _MANY_ZOMBIES = 10
 _MEMORY_RATIO = 0.95
+_SAME_MOMENT_S = 5.0
+_RECENT_S = 900.0
 
 
 def _each(facts: Facts) -> Iterator[tuple[str, ProcessFacts]]:
@@ -152,8 +161,91 @@ def memory_limit(facts: Facts) -> Iterator[Finding]:
             )
 
 
+_LIMITS = {
+    "as": ("of its address space", "it can map no more memory (Cannot allocate memory, MemoryError)"),
+    "fsize": ("of the size that a file of it may have", "it cannot write beyond that (File too large, SIGXFSZ)"),
+    "nproc": ("of the processes and threads of its user", "it can start no more (Resource temporarily unavailable)"),
+    "pids": ("of the tasks of its control group", "it can start no more (Resource temporarily unavailable)"),
+}
+"""What each kind of limit counts, and what happens at its end."""
+
+
+def limits(facts: Facts) -> Iterator[Finding]:
+    """A service that has used nearly all that the kernel allows it of memory, of a file, or of processes."""
+    for name, process in _each(facts):
+        for one in process.limits:
+            if one.used < _NEARLY_ALL * one.limit:
+                continue
+            counts, cause = _LIMITS[one.kind]
+            is_bytes = one.kind in ("as", "fsize")
+            used, limit = (size(one.used), size(one.limit)) if is_bytes else (f"{one.used}", f"{one.limit}")
+            yield (fail if one.used >= _ALL * one.limit else warn)(
+                f"{name} has used {used} {counts}, and {limit} is the limit",
+                Evidence(source=one.where or f"/proc/{process.pid}/limits", text=f"pid {process.pid}: {one.kind}"),
+                service=name,
+                cause=cause,
+                fix=_higher(process, one),
+            )
+
+
+def _higher(process: ProcessFacts, one: Limit) -> Fix:
+    """Return the command that doubles a limit of the running process, or how to raise one that it cannot pass."""
+    if one.kind == "pids":
+        return shell(f"echo {2 * one.limit} > {one.where}/pids.max", undo=f"echo {one.limit} > {one.where}/pids.max")
+    limits = ("prlimit", "--pid", str(process.pid))
+    hard = max(one.hard, 2 * one.limit) if one.hard else "unlimited"
+    back = command(*limits, f"--{one.kind}={one.limit}:{one.hard or 'unlimited'}")
+    return command(*limits, f"--{one.kind}={2 * one.limit}:{hard}", undo=str(back))
+
+
+def killed_for_memory(facts: Facts) -> Iterator[Finding]:
+    """A service, or one of its processes, that the kernel ended for want of memory."""
+    for kill in facts.get(MEMORY_KILLS):
+        name = _whose(facts, kill)
+        found = facts.get(SYSTEM).services.get(name)
+        if found is None or not _still_matters(facts, found, kill):
+            continue
+        at_limit = f"because its control group {kill.group} was at its memory limit"
+        more = "raise the memory limit of the container or unit that it runs in" if kill.group else "add memory"
+        begin = "" if found.runs else f"; then: {start(facts, name)}"
+        yield (warn if found.runs else fail)(
+            f"the kernel ended {kill.name}, pid {kill.pid}, of {name} {duration(facts.now - kill.at)} ago, "
+            f"{at_limit if kill.group else 'because the machine had no memory left'}",
+            Evidence(source=kill.source, text=kill.text),
+            service=name,
+            cause="it used more memory than there was for it",
+            fix=advice(f"{more}, or let it use less{begin}"),
+        )
+
+
+def _still_matters(facts: Facts, found: ServiceFacts, kill: MemoryKill) -> bool:
+    """Return whether the service has not run since, or runs in the same life or in one that followed by itself."""
+    if not found.runs:
+        return found.last_end is not None and abs(found.last_end.at - kill.at) < _SAME_MOMENT_S
+    came_back = any(restart.at > kill.at - _SAME_MOMENT_S for restart in found.restarts)
+    return facts.now - kill.at < _RECENT_S and (kill.at > found.started_at or came_back)
+
+
+def _whose(facts: Facts, kill: MemoryKill) -> str:
+    """Return the service that the ended process belonged to, by its recorded end or by the service's own log, or ""."""
+    for event in facts.get(SYSTEM).history:
+        if event.pid == kill.pid and event.event is EventKind.EXITED and abs(event.at - kill.at) < _SAME_MOMENT_S:
+            return event.service
+    said = re.compile(rf"\bpid\W{{0,2}}{kill.pid}\b", re.I)
+    for name, log in facts.get(LOGS).items():
+        if any(said.search(entry.text) and _is_near(entry, kill) for entry in log.entries):
+            return name
+    return ""
+
+
+def _is_near(entry: LogEntry, kill: MemoryKill) -> bool:
+    return entry.at is not None and entry.error and abs(entry.at - kill.at) < _SAME_MOMENT_S
+
+
 CHECKS = (
     Check(id="proc.descriptors", title="files and sockets can be opened", group=_GROUP, run=descriptors),
+    Check(id="proc.memory", title="the kernel ended nothing for want of memory", group=_GROUP, run=killed_for_memory),
+    Check(id="proc.limits", title="limits leave room", group=_GROUP, run=limits),
     Check(id="proc.traced", title="no debugger holds a service", group=_GROUP, run=traced),
     Check(id="proc.waiting", title="nothing is stuck in the kernel", group=_GROUP, run=uninterruptible),
     Check(id="proc.zombies", title="ended children are collected", group=_GROUP, run=zombies),

@@ -135,13 +135,16 @@ def _goes_on(before: LogEntry, entry: LogEntry) -> bool:
 _DATABASE = ("db.service", "db.perm", "db.ping", "db.locks", "db.pool", "res.disk", "res.places", "dsn", *STORES)
 _MOCKS = ("mock", "mock.simulated", "mock.trigger", "net.mock_urls")
 _FOLLOWS: dict[LineKind | None, tuple[str, tuple[str, ...]]] = {
-    LineKind.OOM: ("no process ran out of memory", ("res.memory", "res.group", "redis.memory")),
+    LineKind.OOM: (
+        "no process ran out of memory",
+        ("proc.memory", "proc.limits", "res.memory", "res.group", "redis.memory"),
+    ),
     LineKind.MISSING_MODULE: (
         "no module is missing",
         ("py.import", "deps.missing", "deps.check", "proc.crash_loop", "proc.missing", "task.failed"),
     ),
-    LineKind.PORT: ("every address is free", ("port.conflict", "proc.missing")),
-    LineKind.DISK: ("files can be written", ("res.disk", "res.places", "db.perm", "proc.removed")),
+    LineKind.PORT: ("every address is free", ("port.conflict", "net.local_ports", "proc.missing")),
+    LineKind.DISK: ("files can be written", ("res.disk", "res.places", "db.perm", "proc.removed", "proc.limits")),
     LineKind.NETWORK: (
         "other services are reached",
         (*NOT_REACHED, "net.refused", "net.timeout", "dns", "db.service", "http.status", *_MOCKS),

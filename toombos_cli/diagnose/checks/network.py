@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
-from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, unjudged, warn
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, unjudged, warn
 from toombos_cli.base.fixes import Fix, advice, toombos
 from toombos_cli.base.name_lookup import is_only_local
 from toombos_cli.diagnose.checks.context import wanted
 from toombos_cli.diagnose.checks.log_evidence import in_its_log
+from toombos_cli.diagnose.facts.local_ports import LOCAL_PORTS
 from toombos_cli.diagnose.facts.machine import MACHINE
 from toombos_cli.diagnose.facts.network import NETWORK
 from toombos_cli.diagnose.facts.probes import PROBES, Probe
@@ -16,9 +17,11 @@ from toombos_cli.probes import Reason
 from toombos_cli.project.commands import logs
 
 _GROUP = "network"
+_NEARLY_ALL, _ALL = 0.85, 0.97
 NOT_REACHED = (
     "not_found",
     "client_urls",
+    "net.local_ports",
     "port.conflict",
     "system.stopped",
     "port.mismatch",
@@ -26,6 +29,8 @@ NOT_REACHED = (
     "proc.traced",
     "proc.waiting",
     "proc.descriptors",
+    "proc.memory",
+    "proc.limits",
     "proc.removed",
     "proc.crash_loop",
     "proc.missing",
@@ -138,7 +143,7 @@ def tcp(facts: Facts) -> Iterator[Finding]:
     found = facts.get(NETWORK)
     for name in wanted(facts, facts.get(SYSTEM)):
         reached = [r for r in found.reached if r.service == name]
-        if reached and all(r.reason == Reason.ERROR for r in reached):
+        if any(r.reason == Reason.ERROR for r in reached) and not any(r.reason == Reason.OK for r in reached):
             yield unjudged(f"{name} could not be connected to from here", service=name)
         elif reached and not any(r.reason == Reason.OK for r in reached):
             yield fail(
@@ -162,7 +167,30 @@ def _asked(facts: Facts) -> Iterator[tuple[str, Probe]]:
             yield name, found.health
 
 
+def local_ports(facts: Facts) -> Iterator[Finding]:
+    """Local ports are left for outgoing connections: one destination can have only as many as the range has."""
+    found = facts.get(LOCAL_PORTS)
+    if found is None:
+        yield skip("this system does not show its connections")
+    elif found.ratio < _NEARLY_ALL:
+        yield ok(f"the busiest destination uses {found.ratio:.0%} of the local ports")
+    else:
+        holder = f", most of them of {found.holder}" if found.holder else ""
+        wider = f"sudo sysctl -w net.ipv4.ip_local_port_range='1024 {max(found.last, 65535)}'"
+        yield (fail if found.ratio >= _ALL else warn)(
+            f"{found.used} of {found.last - found.first + 1} local ports are taken by connections to "
+            f"{found.destination}{holder}",
+            Evidence(
+                source="/proc/sys/net/ipv4/ip_local_port_range",
+                text=f"{found.first} to {found.last}; {found.waiting} of them closed (TIME_WAIT)",
+            ),
+            cause="without a free one, no further connection can be made there (Cannot assign requested address)",
+            fix=advice(f"let its clients keep connections open and use them again, or widen the range: {wider}"),
+        )
+
+
 CHECKS = (
+    Check(id="net.local_ports", title="connections can be made", group=_GROUP, run=local_ports),
     Check(
         id="net.bind",
         title="services listen where they are called",

@@ -311,14 +311,14 @@ CHECKS = (
         title="no service crashes repeatedly",
         group=_GROUP,
         run=crash_loop,
-        follows=("not_found", "py.import", "deps.missing", "port.conflict"),
+        follows=("not_found", "proc.memory", "py.import", "deps.missing", "port.conflict"),
     ),
     Check(
         id="task.failed",
         title="every task is completed",
         group=_GROUP,
         run=task_failed,
-        follows=("not_found", "py.path", "py.import", "deps.missing", "system.stopped"),
+        follows=("not_found", "proc.memory", "py.path", "py.import", "deps.missing", "system.stopped"),
     ),
     Check(
         id="proc.missing",
@@ -327,6 +327,7 @@ CHECKS = (
         run=missing,
         follows=(
             "not_found",
+            "proc.memory",
             "py.path",
             "py.import",
             "deps.missing",

@@ -7,8 +7,10 @@ from toombos_cli.diagnose.facts.certificates import CERTIFICATES
 from toombos_cli.diagnose.facts.configuration import CONFIGURATION, SETTINGS
 from toombos_cli.diagnose.facts.database import DATABASES
 from toombos_cli.diagnose.facts.kernel import KERNEL
+from toombos_cli.diagnose.facts.local_ports import LOCAL_PORTS
 from toombos_cli.diagnose.facts.logs import LOGS
 from toombos_cli.diagnose.facts.machine import MACHINE
+from toombos_cli.diagnose.facts.memory_kills import MEMORY_KILLS
 from toombos_cli.diagnose.facts.monitoring import MONITORING
 from toombos_cli.diagnose.facts.network import NETWORK
 from toombos_cli.diagnose.facts.packages import PACKAGES
@@ -26,6 +28,8 @@ FACTS: tuple[Fact[Any], ...] = (
     MACHINE,
     KERNEL,
     PLACES,
+    MEMORY_KILLS,
+    LOCAL_PORTS,
     CONFIGURATION,
     PACKAGES,
     NETWORK,

@@ -4,6 +4,7 @@ import os
 import re
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,13 +14,15 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from toombos_cli import processes
 from toombos_cli.base.errors import type_and_place
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
+from toombos_cli.diagnose.known.catalogue import catalogue, first_match
+from toombos_cli.manifest.tables.known import LineKind
 from toombos_cli.probes import Reason
 from toombos_cli.probes.tcp import probe_tcp
-from toombos_cli.processes import command_line, conflicts
 from toombos_cli.settings.databases import Database, DatabaseKind, Server
 from toombos_cli.settings.display import masked_url
 
@@ -34,6 +37,13 @@ WHERE w.wait_event_type = 'Lock' AND w.query_start < now() - interval '1 second'
 GROUP BY 1, 2, 3, 4, 5 ORDER BY 6 DESC LIMIT 5
 """
 """The sessions for which others have waited for more than a second, and which wait for nobody themselves."""
+_SESSIONS = """
+SELECT coalesce(nullif(application_name, ''), 'a client') || ' as ' || coalesce(usename, '?') ||
+ CASE WHEN bool_and(state LIKE 'idle%') THEN ', idle' ELSE '' END, count(*)
+FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+GROUP BY application_name, usename ORDER BY 2 DESC LIMIT 3
+"""
+_MOST_CLIENTS = 3
 _DAMAGED = ("XX001", "XX002")
 """PostgreSQL's data_corrupted and index_corrupted."""
 _CHECKED_BYTES = 8 * 1024 * 1024
@@ -52,11 +62,23 @@ class LockHolder(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int = 0
 
 
+class Client(msgspec.Struct, frozen=True, kw_only=True):
+    """Who holds connections of a database server: a process of this machine, or what a session says that it is.
+
+    `service` is the one that the process belongs to, or "".
+    """
+
+    who: str
+    service: str = ""
+    connections: int
+
+
 class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One database. `kind` is "" if no service has one. `url` has no password.
 
     `undecryptable` says why its URL cannot be read. `ping` is "" if SELECT 1 succeeded, else why not; `damaged` says
-    whether its file is damaged. `reached` is the reason of the TCP probe of a server.
+    whether its file is damaged, and `exhausted` whether the server refuses more connections. `reached` is the reason of
+    the TCP probe of a server.
     `removed` lists removed files that a service still has open: the original name, and /proc/PID/fd/N.
     `served_by` is the service of the manifest that listens at the URL's address.
     """
@@ -70,6 +92,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     reached: str = ""
     ping: str = ""
     damaged: bool = False
+    exhausted: bool = False
     ping_skipped: str = ""
     permission: str = ""
     connections: int | None = None
@@ -77,6 +100,8 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     services: tuple[str, ...] = ()
     served_by: str = ""
     removed: tuple[tuple[str, str], ...] = ()
+    clients: tuple[Client, ...] = ()
+    """Who holds most of its connections, if few are left."""
     holders: tuple[LockHolder, ...] = ()
     """Who has held its lock for a second: the writer of a SQLite file, or a session for which others wait."""
 
@@ -152,7 +177,7 @@ def _writers(facts: Facts, path: Path) -> tuple[LockHolder, ...]:
     return tuple(
         LockHolder(
             pid=pid,
-            who=command_line(pid) or "a process",
+            who=processes.command_line(pid) or "a process",
             service=next((name for name, service in system.items() if pid in service.pids), ""),
         )
         for pid in sorted(pids)
@@ -217,12 +242,35 @@ def _server(facts: Facts, found: DatabaseFacts, server: Server | None) -> Databa
             return found
     if server.kind is not DatabaseKind.POSTGRESQL:
         return replace(found, ping_skipped="only PostgreSQL and SQLite are queried")
-    return _postgres(found, server)
+    found = _postgres(found, server)
+    if found.ping and refuses_connections(facts, found.ping):
+        return replace(found, exhausted=True, clients=_clients(facts, server.port))
+    return found
+
+
+def refuses_connections(facts: Facts, message: str) -> bool:
+    """Return whether the error of a database means that all of its connections are in use, in the knowledge base."""
+    known = catalogue(facts.manifest.diagnose.known)
+    match = first_match(known.possible([message]), message, complains=True, is_last_word=True, programs={})
+    return match is not None and match[0].line.kind is LineKind.POOL
+
+
+def _clients(facts: Facts, port: int) -> tuple[Client, ...]:
+    """Return the processes of this machine that hold connections to a port, those of a service together."""
+    system = facts.get(SYSTEM).services
+    held: Counter[tuple[str, str]] = Counter()
+    for pid, connections in processes.clients_of(port).items():
+        service = next((name for name, found in system.items() if pid in found.pids), "")
+        who = service or f"pid {pid} ({processes.command_line(pid) or 'ended'})"
+        if pid != os.getpid():
+            held[service, who] += connections
+    return tuple(Client(who=w, service=s, connections=n) for (s, w), n in held.most_common(_MOST_CLIENTS))
 
 
 def _reached(facts: Facts, found: DatabaseFacts, host: str, port: int) -> DatabaseFacts:
     every = facts.manifest.services.values()
-    found = replace(found, served_by=next((s.name for s in every if s.port == port and conflicts(s.host, host)), ""))
+    served_by = (s.name for s in every if s.port == port and processes.conflicts(s.host, host))
+    found = replace(found, served_by=next(served_by, ""))
     answer = probe_tcp(host, port, timeout_s=_TIMEOUT_S)
     if answer.reason is not Reason.OK:
         return replace(found, reached=answer.reason.value, ping=answer.detail)
@@ -239,6 +287,7 @@ def _postgres(found: DatabaseFacts, server: Server) -> DatabaseFacts:
     try:
         with psycopg.connect(server.libpq_url(), password=password, connect_timeout=2) as connection:
             holders = tuple(_blocking(connection.execute(_WAITS).fetchall()))
+            sessions = connection.execute(_SESSIONS).fetchall()
             row = connection.execute(
                 "SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),"
                 " current_setting('max_connections')::int,"
@@ -248,8 +297,10 @@ def _postgres(found: DatabaseFacts, server: Server) -> DatabaseFacts:
         damaged = error.sqlstate in _DAMAGED
         return replace(found, ping=(str(error).strip().splitlines() or ["it failed"])[0], damaged=damaged)
     used, limit, may_create = row or (None, None, True)
+    clients = tuple(Client(who=who, connections=count) for who, count in sessions)
     permission = "" if may_create else "this user may not create tables in the schema public"
-    return replace(found, permission=permission, connections=used, max_connections=limit, holders=holders)
+    found = replace(found, permission=permission, connections=used, max_connections=limit)
+    return replace(found, holders=holders, clients=clients)
 
 
 def _blocking(rows: Iterable[tuple[Any, ...]]) -> Iterator[LockHolder]:

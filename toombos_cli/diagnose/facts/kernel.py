@@ -3,14 +3,16 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import msgspec
 
 from toombos_cli import processes
 from toombos_cli.diagnose.facts.configuration import SETTINGS
+from toombos_cli.diagnose.facts.limits import Limit, MemoryGroup, limits_of, memory_group, number, tasks_of
 from toombos_cli.diagnose.facts.source import Fact, Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.settings.values import Origin
@@ -27,7 +29,8 @@ class ProcessFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One process. `state` is the letter of /proc/PID/stat; `waits_in` is the kernel function that a `D` waits in.
 
     `open_kinds` counts its descriptors by kind if nearly all are used. `tracer` is a pid, 0 for none.
-    `program`, `directory` and `libraries` are paths that it uses and that were removed or replaced since.
+    `program`, `directory` and `libraries` are paths that it uses and that were removed or replaced since. `limits` are
+    those of address space, file size and processes.
     """
 
     pid: int
@@ -43,20 +46,12 @@ class ProcessFacts(msgspec.Struct, frozen=True, kw_only=True):
     program: str = ""
     directory: str = ""
     libraries: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
 
     @property
     def is_traced(self) -> bool:
         """Whether a debugger holds it."""
         return self.tracer != 0 and self.state == "t"
-
-
-class MemoryGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """The control group that limits the memory of a process; `kills` counts what the kernel ended in it."""
-
-    path: str
-    limit_bytes: int
-    used_bytes: int
-    kills: int
 
 
 class KernelFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,15 +66,15 @@ class KernelFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _gather(facts: Facts) -> dict[str, KernelFacts]:
-    table = processes.process_table()
+    table, tasks = processes.process_table(), cache(tasks_of)
     zombies = Counter(row.parent for row in table.values() if row.zombie)
     found: dict[str, KernelFacts] = {}
     for name, service in facts.get(SYSTEM).services.items():
         pids = service.pids or ((service.by_hand.pid,) if service.by_hand and service.by_hand.pid else ())
-        seen = tuple(one for pid in pids if (one := _process(pid, zombies[pid])) is not None)
+        seen = tuple(one for pid in pids if (one := _process(pid, zombies[pid], tasks)) is not None)
         found[name] = KernelFacts(
             processes=seen,
-            memory=_memory_group(pids[0]) if pids else None,
+            memory=memory_group(pids[0]) if pids else None,
             changed=tuple(_changed(facts, name, service.pid)) if service.pid else (),
         )
     return found
@@ -100,7 +95,7 @@ def _changed(facts: Facts, name: str, pid: int) -> Iterator[str]:
             yield variable
 
 
-def _process(pid: int, zombies: int) -> ProcessFacts | None:
+def _process(pid: int, zombies: int, tasks: Callable[[int], int]) -> ProcessFacts | None:
     """Return what /proc says about a process, or None if it has ended or there is no /proc."""
     place = Path("/proc", str(pid))
     try:
@@ -122,6 +117,7 @@ def _process(pid: int, zombies: int) -> ProcessFacts | None:
         program=_removed(place / "exe"),
         directory=_removed(place / "cwd"),
         libraries=tuple(_removed_libraries(place)),
+        limits=tuple(limits_of(place, tasks)),
     )
 
 
@@ -146,14 +142,9 @@ def _descriptors(place: Path) -> tuple[int, int, int]:
         count = sum(1 for _ in (place / "fd").iterdir())
         line = next(x for x in (place / "limits").read_text("ascii").splitlines() if x.startswith("Max open files"))
         soft, hard = line.split()[3:5]
-        return count, _number(soft), _number(hard)
+        return count, number(soft), number(hard)
     except (OSError, StopIteration, ValueError):
         return 0, 0, 0
-
-
-def _number(limit: str) -> int:
-    """Return a limit, 0 for none (`unlimited`)."""
-    return int(limit) if limit.isdecimal() else 0
 
 
 def _kinds(place: Path) -> dict[str, int]:
@@ -201,52 +192,6 @@ def _removed_libraries(place: Path) -> Iterator[str]:
             if ".so" in path and path not in seen:
                 seen.add(path)
                 yield path
-
-
-def _memory_group(pid: int) -> MemoryGroup | None:
-    """Return the nearest control group above a process that limits its memory, of version 2 or 1."""
-    try:
-        lines = Path("/proc", str(pid), "cgroup").read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        _, controllers, inner = line.split(":", 2)
-        if controllers == "memory":
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.oom_control")
-            found = _limited(Path("/sys/fs/cgroup/memory"), inner, names)
-        elif not controllers:
-            found = _limited(Path("/sys/fs/cgroup"), inner, ("memory.max", "memory.current", "memory.events"))
-        else:
-            continue
-        if found:
-            return found
-    return None
-
-
-def _limited(root: Path, inner: str, names: tuple[str, str, str]) -> MemoryGroup | None:
-    limit_name, used_name, events_name = names
-    group = root / inner.lstrip("/")
-    for place in (group, *group.parents):
-        with suppress(OSError, ValueError):
-            limit = (place / limit_name).read_text("ascii").strip()
-            if limit.isdecimal() and int(limit) < 1 << 60:
-                stat = _numbers(place / "memory.stat")
-                cache = stat.get("total_inactive_file", stat.get("inactive_file", 0))
-                return MemoryGroup(
-                    path=str(place),
-                    limit_bytes=int(limit),
-                    used_bytes=max(0, int((place / used_name).read_text("ascii")) - cache),
-                    kills=_numbers(place / events_name).get("oom_kill", 0),
-                )
-        if place == root:
-            break
-    return None
-
-
-def _numbers(path: Path) -> dict[str, int]:
-    with suppress(OSError, ValueError):
-        return {words[0]: int(words[1]) for line in path.read_text("ascii").splitlines() if (words := line.split())}
-    return {}
 
 
 KERNEL: Fact[dict[str, KernelFacts]] = Fact("kernel", dict[str, KernelFacts], _gather)

@@ -72,6 +72,9 @@ class LogFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     size_bytes: int = 0
+    modified_at: float = 0.0
+    ahead_s: float = 0.0
+    """How far local time is ahead of the times in it."""
     problem: str = ""
     """Why it could not be read; also "" if it does not exist."""
     obstructed: bool = False
@@ -145,6 +148,8 @@ def read_log(
     return LogFacts(
         path=str(path),
         size_bytes=found.st_size,
+        modified_at=found.st_mtime,
+        ahead_s=ahead_s,
         exists=True,
         entries=tuple(_entry(lines[index], at, redactor) for index, at in zip(kept, moments, strict=True)),
         last=tuple(_entry(line, None, redactor) for line in lines[-_LAST_LINES:]),

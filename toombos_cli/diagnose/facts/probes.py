@@ -1,8 +1,9 @@
 """Every service's responses for health, readiness, metrics and its OpenAPI document; all services at the same time."""
 
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from threading import Thread
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 import msgspec
@@ -40,6 +41,8 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     http_status: int | None = None
     latency_ms: float | None = None
     body: str = ""
+    ahead_s: float | None = None
+    """How far its `Date` is ahead of this machine's clock; None if it has none, or one of a cache."""
 
     @property
     def ok(self) -> bool:
@@ -214,7 +217,18 @@ def as_probe(result: ProbeResult, *, keep: int = _KEPT_BODY) -> Probe:
         http_status=result.http_status,
         latency_ms=None if result.latency_ms is None else round(result.latency_ms, 1),
         body=result.body[:keep].decode("utf-8", "replace"),
+        ahead_s=_ahead_s(dict(result.headers)),
     )
+
+
+def _ahead_s(headers: Mapping[str, str]) -> float | None:
+    """Return how far the `Date` of a response that has just arrived is ahead of this machine's clock, or None."""
+    if "date" not in headers or "age" in headers:
+        return None
+    try:
+        return round(parsedate_to_datetime(headers["date"]).timestamp() - time())
+    except ValueError:
+        return None
 
 
 def _operations(text: str) -> tuple[Operation, ...]:

@@ -58,12 +58,13 @@ class ListenerFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PastEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of the history, for a person; `at` is in seconds since the epoch."""
+    """One event of the history; `text` is for a person, `at` in seconds since the epoch, and `pid` 0 for no process."""
 
     at: float
     service: str
     event: EventKind
     text: str
+    pid: int = 0
 
 
 class Restarted(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,7 +194,7 @@ def _gather(facts: Facts) -> SystemFacts:
 
 def _last_day(history: History, now: float) -> tuple[PastEvent, ...]:
     recent = [event for event in history.events if event.at > now - _DAY_S][-_MOST_EVENTS:]
-    return tuple(PastEvent(at=e.at, service=e.service, event=e.event, text=str(e)) for e in recent)
+    return tuple(PastEvent(at=e.at, service=e.service, event=e.event, text=str(e), pid=e.pid) for e in recent)
 
 
 def _is_supervised(project: Path, state: SystemState | None) -> bool:
