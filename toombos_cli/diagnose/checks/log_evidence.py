@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from toombos_cli.diagnose.checks.later_success import has_succeeded_since
+from toombos_cli.diagnose.checks.later_success import has_succeeded_since, is_own_refusal
+from toombos_cli.diagnose.facts.database import DATABASES
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry, LogFacts
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
@@ -173,6 +174,7 @@ def told(facts: Facts, name: str) -> tuple[Told, ...]:
         return ()  # most services most of the time: the knowledge base need not be loaded
     possible = known_lines(facts).possible(entry.text for entry in entries)
     found = tuple(one for entry in entries if (one := _told(facts, name, entry, possible, has_ended=has_ended)))
+    found = tuple(one for one in found if not is_own_refusal(with_last_words(facts, name), one.entry))
     consequences = [one for one in found if one.known and one.known.severity == "consequence"]
     others = tuple(one for one in found if one not in consequences)
     return others if any(one.is_error for one in others) else found
@@ -221,7 +223,20 @@ def is_over(facts: Facts, one: Told) -> bool:
     if one.known.over:
         lines = current(facts, one.logged_by)
         return any(re.search(one.known.over, entry.text) for entry in lines[lines.index(one.entry) + 1 :])
+    if one.kind is LineKind.POOL and _takes_connections_again(facts, one):
+        return True
     return one.kind is LineKind.NETWORK and bool(one.culprit) and _is_reached_again(facts, one)
+
+
+def _takes_connections_again(facts: Facts, one: Told) -> bool:
+    """Return whether some time has passed, and the database that refused connections has answered a query now."""
+    if one.entry.at is None or facts.now - one.entry.at < _SETTLED_S:
+        return False
+    try:
+        databases = facts.get(DATABASES)
+    except FactUnavailableError:
+        return False
+    return any(d.served_by == one.service and d.connections is not None and not d.ping for d in databases)
 
 
 def _is_reached_again(facts: Facts, one: Told) -> bool:
