@@ -24,12 +24,20 @@ _PAUSE_S = 1.0
 def run_check(manifest: Manifest, *, wait_s: float = 0.0) -> MonitoringCheckReport:
     """Judges the files, what the services export, and the running Prometheus, for `wait_s` until all is well.
 
-    Raises ConfigurationError.
+    What time does not mend is not waited for. Raises ConfigurationError.
     """
     deadline = time.monotonic() + wait_s
-    while (report := _judged(manifest)).verdict in (Verdict.FAIL, Verdict.ERROR) and time.monotonic() < deadline:
+    report = _judged(manifest)
+    while any(map(_may_come, report.items)) and time.monotonic() < deadline:
         time.sleep(_PAUSE_S)
+        report = _judged(manifest)
     return report
+
+
+def _may_come(item: CheckItem) -> bool:
+    """Return whether the item may be well a little later: a file, or what a service exports, does not change so."""
+    is_wrong = item.verdict in (Verdict.FAIL, Verdict.ERROR)
+    return item.not_yet or (is_wrong and item.group not in ("files", "metrics"))
 
 
 def _judged(manifest: Manifest) -> MonitoringCheckReport:

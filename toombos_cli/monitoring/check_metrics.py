@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.fixes import toombos
-from toombos_cli.base.pages import page_path
 from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring.dashboards import dashboards
 from toombos_cli.monitoring.exported import NotServedError, exported_metrics
 from toombos_cli.monitoring.promql import metrics_of
 from toombos_cli.monitoring.reports import CheckItem
-from toombos_cli.monitoring.rules import RUNBOOK, alert_rules
+from toombos_cli.monitoring.rules import alert_rules
 from toombos_cli.monitoring.selectors import is_for_absent_services, scraped
 from toombos_cli.probes.health import NOTHING, service_headers
 from toombos_cli.project.commands import start_as_before
@@ -34,6 +33,11 @@ class Exports:
     metrics: Mapping[str, frozenset[str]]
     problems: Mapping[str, Unread]
     causes: Mapping[str, str]
+
+    def able(self, services: Iterable[str], metrics: Iterable[str]) -> tuple[str, ...]:
+        """Return those of the services that export all of the metrics, or whose metrics cannot be read."""
+        read = frozenset(metrics)
+        return tuple(name for name in services if name in self.problems or read <= self.metrics.get(name, frozenset()))
 
     def cause_for(self, services: Iterable[str]) -> str | None:
         """Return the item that explains why none of these services can be judged, or None if one of them lacks it."""
@@ -110,12 +114,14 @@ def judge_metrics(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
             f"{service} does not export {metric}" for metric in read for service in _lacking(services, metric, exports)
         ]
         unknown = [service for service in services if service in exports.problems] if read else []
+        is_own = user in _own(manifest)
+        wrong = Verdict.ERROR if unknown else Verdict.FAIL if lost and is_own else None
         yield CheckItem(
             group="metrics",
             name=user,
-            verdict=Verdict.FAIL if lost else Verdict.ERROR if unknown else Verdict.PASS,
+            verdict=wrong or (Verdict.SKIP if lost else Verdict.PASS),
             detail="; ".join(lost) or (f"not judged for {', '.join(unknown)}" if unknown else ""),
-            hint=_remedy(manifest, user) if lost else None,
+            hint="export the metric again, or correct the rule or panel in toombos.toml" if lost and is_own else None,
             explained_by=exports.cause_for(unknown) if not lost else None,
         )
 
@@ -134,13 +140,13 @@ def judge_left_out(manifest: Manifest) -> Iterator[CheckItem]:
             )
 
 
-def _remedy(manifest: Manifest, user: str) -> str:
+def _own(manifest: Manifest) -> set[str]:
+    """Return the names of the rules and panels of the manifest, which name the services that they are about.
+
+    The others are about every service that exports the usual metrics, and leave out one that does not.
+    """
     own = {f"rule {rule.name}" for rule in manifest.monitoring.rules}
-    own.update(f"panel {panel.title} ({panel.dashboard})" for panel in manifest.monitoring.panels)
-    if user in own:
-        return "export the metric again, or correct the rule or panel in toombos.toml"
-    page = page_path(RUNBOOK)
-    return f"have the service export it ({page}), or leave `metrics` out of its table in toombos.toml"
+    return own | {f"panel {panel.title} ({panel.dashboard})" for panel in manifest.monitoring.panels}
 
 
 def _users(manifest: Manifest) -> Iterator[tuple[str, str, tuple[str, ...]]]:

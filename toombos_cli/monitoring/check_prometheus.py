@@ -10,10 +10,13 @@ from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring.check_metrics import Exports
 from toombos_cli.monitoring.dashboards import DashboardSpec, PanelSpec, dashboards
 from toombos_cli.monitoring.prometheus_api import LoadedRule, PrometheusApi, PrometheusTarget
+from toombos_cli.monitoring.promql import metrics_of
 from toombos_cli.monitoring.reports import CheckItem
 from toombos_cli.monitoring.rules import alert_rules
 from toombos_cli.monitoring.selectors import scraped
 
+_ENOUGH_SCRAPES = 3
+"""After so many scrapes of a service there are rates: two samples and one that has come since."""
 _DISCOVERY_S, _POLL_S = 8.0, 0.25  # Prometheus looks for new targets every 5 seconds
 
 
@@ -37,7 +40,7 @@ def judge_prometheus(manifest: Manifest, exports: Exports) -> Iterator[CheckItem
     yield from _rules(manifest, rules)
     for dashboard in dashboards(manifest):
         for panel in dashboard.panels:
-            yield _panel(api, dashboard, panel, exports)
+            yield _panel(api, dashboard, panel, exports, manifest.monitoring.rate_window_s)
 
 
 def _settled_targets(api: PrometheusApi, manifest: Manifest) -> tuple[PrometheusTarget, ...]:
@@ -85,14 +88,23 @@ def _rules(manifest: Manifest, rules: dict[str, LoadedRule]) -> Iterator[CheckIt
         )
 
 
-def _panel(api: PrometheusApi, dashboard: DashboardSpec, panel: PanelSpec, exports: Exports) -> CheckItem:
+def _panel(
+    api: PrometheusApi, dashboard: DashboardSpec, panel: PanelSpec, exports: Exports, window_s: int
+) -> CheckItem:
     name = panel.name_in(dashboard)
     try:
         count = api.count_series(panel.expr)
     except OperationError as error:
         return CheckItem(group="panels", name=name, verdict=Verdict.FAIL, detail=error.problems[0].message)
+    read = metrics_of(panel.expr)
+    able = exports.able(panel.services, read)
     if count:
         return CheckItem(group="panels", name=name, verdict=Verdict.PASS, detail=f"{count} series")
+    if panel.services and not able:
+        return CheckItem(group="panels", name=name, verdict=Verdict.SKIP, detail="no service exports what it reads")
+    if not panel.idle_is_empty and _is_new(api, read, able, window_s):
+        detail = f"not yet: it needs {_ENOUGH_SCRAPES} scrapes in the window of its rate"
+        return CheckItem(group="panels", name=name, verdict=Verdict.WARN, detail=detail, not_yet=True)
     return CheckItem(
         group="panels",
         name=name,
@@ -101,3 +113,10 @@ def _panel(api: PrometheusApi, dashboard: DashboardSpec, panel: PanelSpec, expor
         hint=here("load") if panel.idle_is_empty else here("monitoring", "status"),
         explained_by=exports.cause_for(panel.services),
     )
+
+
+def _is_new(api: PrometheusApi, metrics: tuple[str, ...], services: tuple[str, ...], window_s: int) -> bool:
+    """Return whether Prometheus has too few samples of one of the metrics, within a window, for a rate."""
+    of = f'{{service=~"{"|".join(services)}"}}' if services else ""
+    enough = (f"count_over_time({metric}{of}[{window_s}s]) >= {_ENOUGH_SCRAPES}" for metric in metrics)
+    return not all(map(api.count_series, enough))

@@ -1,6 +1,7 @@
 """The documents that become `prometheus.yml` and `alertmanager.yml`."""
 
 from typing import Any
+from urllib.parse import parse_qs
 
 from toombos_cli.base.addresses import host_port
 from toombos_cli.manifest.model import Manifest
@@ -66,10 +67,12 @@ def alertmanager_document(manifest: Manifest) -> dict[str, Any]:
 
 
 def _job(service: Service) -> dict[str, Any]:
+    path, _, query = (service.metrics or "").partition("?")
     return {
         "job_name": service.name,
         "scheme": service.scheme,
-        "metrics_path": service.metrics,
+        "metrics_path": path,
+        **({"params": parse_qs(query, keep_blank_values=True)} if query else {}),
         "static_configs": [
             {
                 "targets": [_address(service)],

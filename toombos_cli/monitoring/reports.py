@@ -53,7 +53,7 @@ class MonitoringReport(Report):
 class CheckItem:
     """One judged claim: `group` is files, services, targets, metrics, rules, panels, alertmanager or grafana.
 
-    `explained_by` is the name of the item in `services` that causes this one.
+    `explained_by` is the name of the item in `services` that causes this one. `not_yet` says that it needs time alone.
     """
 
     group: str
@@ -62,6 +62,7 @@ class CheckItem:
     detail: str = ""
     hint: str | None = None
     explained_by: str | None = None
+    not_yet: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,18 @@ def test_prometheus_and_alertmanager_accept_the_files_whatever_the_project_name(
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_query_of_a_metrics_path_becomes_parameters(tmp_path):
+    promtool = needs("promtool")
+    service = '[services.web]\ncommand = ["web"]\nport = 8123\nmetrics = "/ht/?format=openmetrics&x=a%20b&x=&y"\n'
+    (tmp_path / "toombos.toml").write_text(f'extends = "monitoring"\n{service}')
+    write_files(load_manifest(tmp_path))
+    path = directory_of(tmp_path) / "prometheus.yml"
+    job = next(job for job in yaml.safe_load(path.read_text())["scrape_configs"] if job["job_name"] == "web")
+    assert job["metrics_path"] == "/ht/"
+    assert job["params"] == {"format": ["openmetrics"], "x": ["a b", ""], "y": [""]}
+    assert subprocess.run([promtool, "check", "config", path], capture_output=True).returncode == 0
+
+
 def test_files_and_directories_are_private(project):
     write_files(load_manifest(project))
     for path in (directory_of(project), project / "data" / "grafana"):

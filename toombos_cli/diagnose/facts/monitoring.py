@@ -2,16 +2,18 @@
 
 import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from toombos_cli.diagnose.facts.probes import PROBES
+from toombos_cli.diagnose.facts.probes import PROBES, Probe
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes.prometheus import ActiveTarget, PrometheusError, active_targets, prometheus_data, query
 
 _TIMEOUT_S = 1.2
+_REQUESTS = "http_requests_total"
 
 
 class ScrapeTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,14 +64,26 @@ def _gather(facts: Facts) -> MonitoringFacts:
         running=running,
         targets=tuple(_target(target, by_port) for target in targets),
         series={
-            f"{metric} of {name}": len(_series(prometheus, f'{metric}{{instance=~".*:{service.port}"}}'))
+            f"{metric} of {name}": len(_series(prometheus, expression))
             for name, service in facts.manifest.services.items()
             if service.metrics and not service.optional
-            for metric in ("up", "http_requests_total")
+            for metric, expression in _expected(service, probes[name].metrics)
         },
         growth_bytes_per_h=_growth(prometheus, facts),
         firing=_firing(prometheus),
     )
+
+
+def _expected(service: Service, metrics: Probe | None) -> Iterator[tuple[str, str]]:
+    """Yield the series that Prometheus should have of a service, each with the expression that looks for it.
+
+    Another program may count its requests under another name, or has had none. One that was scraped twice at most may
+    have had its first since.
+    """
+    of = f'{{instance=~".*:{service.port}"}}'
+    yield "up", f"up{of}"
+    if metrics is not None and metrics.ok and f"\n{_REQUESTS}" in metrics.body:
+        yield _REQUESTS, f"{_REQUESTS}{of} or (sum_over_time(up{of}[5m]) < 3)"
 
 
 def _is(service: Service, program: str) -> bool:
