@@ -5,6 +5,7 @@ import copy
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,15 @@ END = {"reason": "signal", "text": "its process was ended by SIGKILL", "signal":
 DOWN = {"phase": "failed", "pid": 0, "pids": [], "holder": None, "ours": False, "listens_at": []}
 
 
+def recovered(values: Values, now: float, *, again: bool = False) -> None:
+    """Log a fault of the database while the probes of the generator fail, which succeed later, or fail again."""
+    logged("generator", "ERROR database failed: disk I/O error", ago_s=100)(values, now)
+    turns = [("unhealthy", 90), ("recovered", 50), *([("unhealthy", 10)] if again else [])]
+    values["system"]["history"] = [
+        {"at": now - ago_s, "service": "generator", "event": event, "text": event} for event, ago_s in turns
+    ]
+
+
 def killed_for_memory(ago_s: float = 0.0, ended: int = 4711, **changes: Any) -> Callable[[Values, float], None]:
     """Return what lets crm end, and the kernel end a process so many seconds earlier."""
 
@@ -241,6 +251,7 @@ ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
     "the log shows a missing module": (logged("generator", "ERROR ModuleNotFoundError: No module named 'x'"), "log.missing_module", "warn"),
     "the log shows an exhausted connection pool": (logged("generator", "ERROR QueuePool limit of size 5 overflow 10 reached"), "log.pool", "warn"),
     "the log shows a database error": (logged("generator", "ERROR database failed: disk I/O error"), "log.db", "warn"),
+    "the log shows a database error and the service is unwell again": (partial(recovered, again=True), "log.db", "warn"),
     "the log shows a publisher error": (logged("generator", "ERROR publisher: email failed: HTTP 500"), "log.publisher", "warn"),
     "the log shows a failed generation": (logged("generator", "ERROR Content generation failed: no document"), "log.known", "warn"),
     "the log shows invalid settings": (logged("generator", "CRITICAL invalid settings"), "log.known", "warn"),
@@ -316,6 +327,7 @@ HISTORY = {
     "a service runs under a debugger and goes on": process(state="S", tracer=7),
     "the kernel ended a process of nobody here for want of memory": killed_for_memory(ended=99),
     "the kernel ended another process with the same pid long ago": killed_for_memory(ago_s=7200),
+    "the service has recovered since": recovered,
     "a service has used half of a limit": process(limits=[{"kind": "pids", "used": 50, "limit": 100}]),
     "half of the local ports are in use": put("local_ports", {"first": 1, "last": 100, "used": 50}),
     "the clock of a service differs by a second": put("probes.crm.health.ahead_s", -1),

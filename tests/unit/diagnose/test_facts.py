@@ -54,7 +54,7 @@ def test_facts_are_gathered_in_parallel(manifest: Manifest):
 
 
 def test_a_fact_that_hangs_is_given_up_after_its_time_limit(manifest: Manifest):
-    with pytest.raises(FactUnavailableError, match=r"stuck: no result within 0\.1 s"):
+    with pytest.raises(FactUnavailableError, match=r"stuck: no result within \d"):
         LiveFacts(manifest).get(fact("stuck", hang, limit_s=0.1))
 
 
@@ -125,4 +125,10 @@ def test_a_fact_that_was_given_up_stays_unavailable_even_if_it_arrives_later(man
     with pytest.raises(FactUnavailableError):
         facts.get(late)
     arrived.set()
-    assert facts.values([late]) == {"late": {"unavailable": "late: no result within 0.1 s"}}
+    assert facts.values([late])["late"]["unavailable"].startswith("late: no result within ")
+
+
+def test_a_busy_machine_gives_facts_more_time(manifest, monkeypatch):
+    monkeypatch.setattr("toombos_cli.diagnose.facts.source._slowness", lambda: 1000.0)
+    late = fact("late", lambda facts: Event().wait(0.3) or 7, limit_s=0.01)
+    assert LiveFacts(manifest).get(late) == 7

@@ -43,6 +43,11 @@ LOGS: dict[str, tuple[list[str], bool]] = {
     "a refusal is not": ([DJANGO, '"GET /ht/ HTTP/1.1" 404 0'], False),
     "an error of no request, before a request that succeeded": ([PYTHON, '"GET /x HTTP/1.1" 200 9'], False),
     "no access line": ([PYTHON, "fine"], False),
+    "a proxy has reached the service again, which fails": (
+        [NGINX, '"GET /x HTTP/1.1" 504 1', '"GET /x HTTP/1.1" 503 1'],
+        True,
+    ),
+    "a proxy does not reach the service": ([NGINX, '"GET /x HTTP/1.1" 504 1', '"GET /x HTTP/1.1" 502 1'], False),
     "a success of toombos counts": (
         [DJANGO, f'"GET /ht/ HTTP/1.1" 500 1{OWN}', f'"GET /ht/ HTTP/1.1" 200 1{OWN}'],
         True,

@@ -7,7 +7,7 @@ from toombos_cli.base.fixes import Fix, advice, toombos
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.text import one_line, seconds
 from toombos_cli.diagnose.checks.context import wanted
-from toombos_cli.diagnose.checks.log_evidence import in_its_log
+from toombos_cli.diagnose.checks.log_evidence import in_its_log, in_log_of_a_store
 from toombos_cli.diagnose.checks.network import NOT_REACHED
 from toombos_cli.diagnose.checks.redis import STORES
 from toombos_cli.diagnose.facts.machine import MACHINE
@@ -40,8 +40,13 @@ def status(facts: Facts) -> Iterator[Finding]:
             service=name,
             cause=cause,
             fix=fix,
-            explained_by=in_its_log(facts, name) if _is_its_own_trouble(health) else "",
+            explained_by=_in_logs(facts, name) if _is_its_own_trouble(health) else "",
         )
+
+
+def _in_logs(facts: Facts, name: str) -> str:
+    """Return the finding about its own log, or else that of a service that it uses, that explains its response."""
+    return in_its_log(facts, name) or in_log_of_a_store(facts, name)
 
 
 def _is_its_own_trouble(health: Probe) -> bool:

@@ -20,6 +20,8 @@ _OWN = re.compile(r'"toombos/[\d.]+[^"\s]*"?\s*$')
 _NEAR_LINES = 60
 _SUCCESSES = 3
 _WELL = ("1", "2", "3")
+_GATEWAY = ("502", "504")
+"""What a proxy answers if it did not reach the service behind it, or waited too long for it."""
 
 Request = tuple[str, str]
 """Method and path; the method may be ""."""
@@ -36,9 +38,20 @@ def has_succeeded_since(lines: Sequence[LogEntry], error: LogEntry) -> bool:
         return False
     method, path = failed
     asked = (a for a in accesses if a["path"] == path and method in ("", a["method"]) and not _is_own_refusal(a))
-    same = [a["status"][0] in _WELL for a in asked]
+    statuses = [a["status"] for a in asked]
+    is_well = _reached if statuses and statuses[0] in _GATEWAY else _succeeded
+    same = [is_well(status) for status in statuses]
     successes = len(list(takewhile(bool, reversed(same))))
     return successes >= max(1, min(_SUCCESSES, same.count(False)))
+
+
+def _succeeded(status: str) -> bool:
+    return status[0] in _WELL
+
+
+def _reached(status: str) -> bool:
+    """Return whether the service behind a proxy has answered, however."""
+    return status not in _GATEWAY
 
 
 def is_own_refusal(lines: Sequence[LogEntry], error: LogEntry) -> bool:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from toombos_cli.diagnose.checks.later_success import has_succeeded_since, is_own_refusal
 from toombos_cli.diagnose.facts.database import DATABASES
@@ -19,11 +20,18 @@ from toombos_cli.diagnose.known.catalogue import KnownEntry, KnownLines, catalog
 from toombos_cli.diagnose.known.recognition import names_of, service_at
 from toombos_cli.manifest.tables.known import KnownLine, LineKind
 from toombos_cli.probes import Reason
+from toombos_cli.project.history import EventKind
 from toombos_cli.project.state import FailureKind, Phase
 
 RECENT_S = 900.0
 _CLOCKS_DIFFER_S = 60.0
 _SETTLED_S = 30.0
+_AT_PRESENT_S = 15.0
+_NOTICED_S = 30.0
+"""The supervisor calls a service unhealthy within this time after its probes began to fail."""
+_OF_CLIENTS = (LineKind.DB, LineKind.POOL, LineKind.DISK, LineKind.OOM)
+"""What a store refuses the requests of its clients for."""
+_BETWEEN_SERVICES = (*_OF_CLIENTS, LineKind.NETWORK, LineKind.TIMEOUT)
 _LAST_WORDS = 40
 """The cause of an end stands among this many last lines."""
 _NEVER_A_CAUSE = (LineKind.SIMULATED, LineKind.TRIGGER, LineKind.AUTH)
@@ -225,7 +233,22 @@ def is_over(facts: Facts, one: Told) -> bool:
         return any(re.search(one.known.over, entry.text) for entry in lines[lines.index(one.entry) + 1 :])
     if one.kind is LineKind.POOL and _takes_connections_again(facts, one):
         return True
+    if one.kind in _BETWEEN_SERVICES and _has_recovered(facts, one):
+        return True
     return one.kind is LineKind.NETWORK and bool(one.culprit) and _is_reached_again(facts, one)
+
+
+def _has_recovered(facts: Facts, one: Told) -> bool:
+    """Return whether the probes of a service that it concerns failed when this was logged, and succeed since."""
+    at, services, history = one.entry.at, facts.manifest.services, facts.get(SYSTEM).history
+    users = (name for name, service in services.items() if one.service in service.depends_on)
+    for name in {one.logged_by, one.service, *users}:
+        turns = [e for e in history if e.service == name and e.event in (EventKind.UNHEALTHY, EventKind.RECOVERED)]
+        if at is None or not turns or turns[-1].event is not EventKind.RECOVERED:
+            continue
+        if any(was.at - _NOTICED_S <= at < now.at for was, now in pairwise(turns) if now.event is EventKind.RECOVERED):
+            return True
+    return False
 
 
 def _takes_connections_again(facts: Facts, one: Told) -> bool:
@@ -260,6 +283,19 @@ def in_its_log(facts: Facts, name: str) -> str:
     """Return the finding about the service's own log that explains its trouble, for `Finding.explained_by`, or ""."""
     cause = own_cause(facts, name)
     return cause_id(cause) if cause else ""
+
+
+def in_log_of_a_store(facts: Facts, name: str) -> str:
+    """Return the finding about what a direct dependency of the service refuses its clients right now, or ""."""
+    for store in facts.manifest.services[name].depends_on:
+        try:
+            lines = [one for one in told(facts, store) if one.kind in _OF_CLIENTS and one.is_error]
+        except FactUnavailableError:
+            continue
+        now = [one for one in lines if one.entry.at is not None and abs(facts.now - one.entry.at) < _AT_PRESENT_S]
+        if now and not is_over(facts, now[-1]):
+            return cause_id(now[-1])
+    return ""
 
 
 def own_cause(facts: Facts, name: str) -> Told | None:

@@ -147,7 +147,7 @@ _FOLLOWS: dict[LineKind | None, tuple[str, tuple[str, ...]]] = {
     LineKind.DISK: ("files can be written", ("res.disk", "res.places", "db.perm", "proc.removed", "proc.limits")),
     LineKind.NETWORK: (
         "other services are reached",
-        (*NOT_REACHED, "net.refused", "net.timeout", "dns", "db.service", "http.status", *_MOCKS),
+        (*NOT_REACHED, "net.refused", "net.timeout", "dns", "db.service", "http.status", *_MOCKS, *STORES),
     ),
     LineKind.POOL: ("the connection pool is large enough", _DATABASE),
     LineKind.DB: ("the database works", (*_DATABASE, "ready", *NOT_REACHED, "net.refused", "net.timeout")),

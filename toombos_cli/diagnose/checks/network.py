@@ -210,7 +210,7 @@ CHECKS = (
         title="services respond in time",
         group=_GROUP,
         run=timeout,
-        follows=(*NOT_REACHED, "net.firewall", "dns"),
+        follows=(*NOT_REACHED, "net.firewall", "dns", "db.locks", "db.pool"),
     ),
     Check(
         id="net.tcp",

@@ -31,18 +31,22 @@ _PENDING_BYTE = 0x40000000
 """The first of the bytes of a file that SQLite locks (https://www.sqlite.org/fileformat2.html#the_lock_byte_page)."""
 _LOOKS, _LOOK_S = 8, 0.13
 _WAITS = """
-SELECT a.pid, a.usename, a.application_name, a.state, extract(epoch FROM now() - a.state_change), count(*)
-FROM pg_stat_activity w, unnest(pg_blocking_pids(w.pid)) AS b(pid) JOIN pg_stat_activity a ON a.pid = b.pid
-WHERE w.wait_event_type = 'Lock' AND w.query_start < now() - interval '1 second' AND pg_blocking_pids(a.pid) = '{}'
+SELECT a.pid, a.usename, a.application_name, a.state, extract(epoch FROM now() - a.state_change), count(DISTINCT w.pid)
+FROM pg_locks w, unnest(pg_blocking_pids(w.pid)) AS b(pid) JOIN pg_stat_activity a ON a.pid = b.pid
+WHERE NOT w.granted {long} AND pg_blocking_pids(a.pid) = '{{}}'
 GROUP BY 1, 2, 3, 4, 5 ORDER BY 6 DESC LIMIT 5
 """
+_LONG, _LONG_SINCE = "AND w.waitstart < now() - interval '1 second'", 140000
+"""How long a wait must last, and the first version of PostgreSQL that says it to every user."""
 """The sessions for which others have waited for more than a second, and which wait for nobody themselves."""
 _SESSIONS = """
 SELECT coalesce(nullif(application_name, ''), 'a client') || ' as ' || coalesce(usename, '?') ||
  CASE WHEN bool_and(state LIKE 'idle%') THEN ', idle' ELSE '' END, count(*)
-FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+FROM pg_stat_activity
+WHERE usesysid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend' AND pid <> pg_backend_pid()
 GROUP BY application_name, usename ORDER BY 2 DESC LIMIT 3
 """
+"""Who has sessions; an ordinary user does not see the state and the type of those of others."""
 _MOST_CLIENTS = 3
 _DAMAGED = ("XX001", "XX002")
 """PostgreSQL's data_corrupted and index_corrupted."""
@@ -286,10 +290,12 @@ def _postgres(found: DatabaseFacts, server: Server) -> DatabaseFacts:
     password = server.password or None
     try:
         with psycopg.connect(server.libpq_url(), password=password, connect_timeout=2) as connection:
-            holders = tuple(_blocking(connection.execute(_WAITS).fetchall()))
+            waits = _WAITS.format(long=_LONG if connection.info.server_version >= _LONG_SINCE else "")
+            holders = tuple(_blocking(connection.execute(waits).fetchall()))
             sessions = connection.execute(_SESSIONS).fetchall()
             row = connection.execute(
-                "SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),"
+                "SELECT (SELECT count(*) FROM pg_stat_activity WHERE usesysid IS NOT NULL AND"
+                "  coalesce(backend_type, 'client backend') = 'client backend'),"
                 " current_setting('max_connections')::int,"
                 " has_schema_privilege(current_user, 'public', 'CREATE')"
             ).fetchone()
@@ -306,7 +312,8 @@ def _postgres(found: DatabaseFacts, server: Server) -> DatabaseFacts:
 def _blocking(rows: Iterable[tuple[Any, ...]]) -> Iterator[LockHolder]:
     """Yield each session that others wait for."""
     for pid, user, program, state, since_s, waiting in rows:
-        who = f"{program or 'a client'} as {user}, {state} for {int(since_s)} s"
+        since = f", {state} for {int(since_s)} s" if state else ""  # an ordinary user does not see that of others
+        who = f"{program or 'a client'} as {user}{since}"
         yield LockHolder(pid=pid, who=who, waiting=waiting)
 
 

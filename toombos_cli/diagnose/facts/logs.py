@@ -43,6 +43,7 @@ _TELLING = (
     b"security", b"middleware", b"simulat", b"memory", b"oom", b"kill", b"resol", b"unavailable", b"document",
     b"generat", b"address", b"listen", b"module", b"validat", b"invalid", b"start", b"ready", b"running", b"shut",
     b"stopp", b"panic", b"segmentation", b"err!", b"err]", b"[crit", b"[alert", b"emerg", b"uncaught", b"unhandled",
+    b"master mode", b"with success",
     b'"level":5', b'"level":6',
     b"failed", b"failure", b"cannot", b"can't", b"could not", b"unable", b"denied", b"not found", b"no such",
 )  # fmt: skip

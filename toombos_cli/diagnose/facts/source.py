@@ -3,6 +3,7 @@
 A check is a function of facts alone, so it works for a running system (LiveFacts) and a saved one (SavedFacts).
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -19,6 +20,7 @@ from toombos_cli.manifest.model import Manifest
 T = TypeVar("T")
 
 FACT_LIMIT_S = 3.0
+_CORES = os.cpu_count() or 1
 OVERALL_LIMIT_S = 9.0
 """After this time, facts that are still missing are unavailable, so that diagnose ends within 10 s, rules included."""
 
@@ -70,6 +72,7 @@ class LiveFacts:
         self._start_directory = start or manifest.project
         self._now = time.time()
         self._deadline = time.monotonic() + limit_s
+        self._slowness = _slowness()
         self._started: dict[str, tuple[Future[Any], float]] = {}
         self._given_up: dict[str, FactUnavailableError] = {}
         self._lock = Lock()
@@ -95,7 +98,9 @@ class LiveFacts:
             self._start(fact)
 
     def get(self, fact: Fact[T]) -> T:
-        """Wait for the value until the fact's limit or the overall one. Raise FactUnavailableError.
+        """Wait for the value until the fact's limit, longer on a busy machine, or the overall one.
+
+        Raise FactUnavailableError.
 
         A fact that timed out once stays unavailable, so that all checks, and a bundle, see the same.
         """
@@ -104,7 +109,7 @@ class LiveFacts:
         if self._manifest.place is not None and not fact.from_afar:
             raise NotKnownHereError(f"not known here: the place {self._manifest.source.place} cannot be looked into")
         future, begun = self._start(fact)
-        until = min(begun + fact.limit_s, self._deadline)
+        until = min(begun + fact.limit_s * self._slowness, self._deadline)
         try:
             value: T = future.result(max(0.0, until - time.monotonic()))
         except TimeoutError:
@@ -139,6 +144,15 @@ class LiveFacts:
         except Exception as error:  # a bug in one fact must not affect the others
             # Only type and place: an exception's text may quote a secret.
             future.set_exception(FactUnavailableError(f"{fact.name} could not be determined: {type_and_place(error)}"))
+
+
+def _slowness() -> float:
+    """Return how many times longer than alone a process takes on this machine now: 1 if a core is free."""
+    try:
+        last_minute, _, _, running, _ = Path("/proc/loadavg").read_text("ascii").split()
+        return max(1.0, float(last_minute) / _CORES, int(running.partition("/")[0]) / _CORES)
+    except (OSError, ValueError):
+        return max(1.0, os.getloadavg()[0] / _CORES)
 
 
 class SavedFacts:
