@@ -143,6 +143,8 @@ DOWN = {"phase": "failed", "pid": 0, "pids": [], "holder": None, "ours": False, 
 def recovered(values: Values, now: float, *, again: bool = False) -> None:
     """Log a fault of the database while the probes of the generator fail, which succeed later, or fail again."""
     logged("generator", "ERROR database failed: disk I/O error", ago_s=100)(values, now)
+    for found in values["system"]["services"].values():
+        found["started_at"] = now - 600
     turns = [("unhealthy", 90), ("recovered", 50), *([("unhealthy", 10)] if again else [])]
     values["system"]["history"] = [
         {"at": now - ago_s, "service": "generator", "event": event, "text": event} for event, ago_s in turns

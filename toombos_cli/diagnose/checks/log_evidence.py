@@ -228,12 +228,12 @@ def is_over(facts: Facts, one: Told) -> bool:
         return True
     if one.known is None:
         return False
+    if one.kind in _BETWEEN_SERVICES and _has_recovered(facts, one):
+        return True
     if one.known.over:
         lines = current(facts, one.logged_by)
         return any(re.search(one.known.over, entry.text) for entry in lines[lines.index(one.entry) + 1 :])
     if one.kind is LineKind.POOL and _takes_connections_again(facts, one):
-        return True
-    if one.kind in _BETWEEN_SERVICES and _has_recovered(facts, one):
         return True
     return one.kind is LineKind.NETWORK and bool(one.culprit) and _is_reached_again(facts, one)
 
