@@ -1,10 +1,12 @@
 """What PostgreSQL, Redis and SQLite say about themselves: each fault in the real program, beside healthy ones."""
 
+import os
 import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from threading import Thread
 from typing import Any
 
@@ -93,8 +95,8 @@ def found(system: ForeignSystem) -> Findings:
     return wrong(system)
 
 
-def wrong(system: ForeignSystem) -> Findings:
-    findings = data_of(system("diagnose", "--json", "--only", "database"))["findings"]
+def wrong(system: ForeignSystem, *more: str) -> Findings:
+    findings = data_of(system("diagnose", "--json", "--only", "database", *more))["findings"]
     return [f for f in findings if f["verdict"] in ("warn", "fail", "error")]
 
 
@@ -154,3 +156,36 @@ def test_the_session_that_others_wait_for_is_named(system: ForeignSystem):
             holder.rollback()
             waiting.join()
     assert not [f for f in wrong(system) if f["service"] == "shop"]
+
+
+def test_a_database_without_a_free_connection_is_the_only_root_and_names_who_holds_them(system: ForeignSystem):
+    psycopg = pytest.importorskip("psycopg")
+    url = system.services["shop"]["env"]["DATABASE_URL"]
+    with ExitStack() as stack:
+        with suppress(psycopg.OperationalError):
+            while True:
+                stack.enter_context(psycopg.connect(url, application_name="greedy"))
+        roots = [f for f in wrong(system, "--only", "logs") if not f["explained_by"] and f["service"] in ("pg", "shop")]
+        assert [(f["id"], f["verdict"], f["service"]) for f in roots] == [("db.pool", "fail", "pg")]
+        assert f"pid {os.getpid()}" in roots[0]["reason"]
+        assert "max_connections" in roots[0]["fix"]["advice"]
+    assert not [f for f in wrong(system) if f["service"] in ("pg", "shop")]
+
+
+def test_nearly_used_connections_are_counted_for_a_user_without_rights(system: ForeignSystem):
+    psycopg = pytest.importorskip("psycopg")
+    url = system.services["shop"]["env"]["DATABASE_URL"]
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute("create role clerk login; grant all on schema public to clerk")
+        limit = int(owner.execute("show max_connections").fetchone()[0])
+        before = system.services["shop"]["env"]
+        system.change("shop", env={"DATABASE_URL": url.replace("shop@", "clerk@")})
+        try:
+            with ExitStack() as stack:
+                for _ in range(limit - 6):
+                    stack.enter_context(psycopg.connect(url, application_name="greedy"))
+                (finding,) = (f for f in wrong(system) if f["service"] == "shop")
+            assert finding["id"] == "db.pool"
+            assert f"{limit - 6} by greedy as shop" in finding["reason"]
+        finally:
+            system.change("shop", env=before)

@@ -5,7 +5,7 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 
 import psutil
@@ -185,3 +185,39 @@ def test_health_names_each_fault_rightly(shop: ForeignSystem, sentence: str) -> 
     root = next(iter(expected))
     assert {rows[name]["explained_by"] for name in list(expected)[1:]} <= {root}
     assert {name: well(row) for name, row in shop.health().items()} == dict.fromkeys(shop.services, UP)
+
+
+COMBINATIONS: dict[str, tuple[tuple[Fault, ...], dict[str, str]]] = {
+    "PostgreSQL and Redis are ended": (
+        (partial(ended, name="db", number=signal.SIGINT), partial(ended, name="cache")),
+        {"db": "proc.missing", "cache": "proc.missing"},
+    ),
+    "the application is suspended and Redis is full": (
+        (full_redis, partial(suspended, name="web")),
+        {"cache": "redis.memory", "web": "proc.stopped"},
+    ),
+    "Redis is read-only and the front end is ended": (
+        (read_only_redis, partial(ended, name="front")),
+        {"cache": "redis.role", "front": "proc.missing"},
+    ),
+    "PostgreSQL is suspended, Redis is full and the front end is ended": (
+        (full_redis, partial(suspended, name="db"), partial(ended, name="front")),
+        {"cache": "redis.memory", "db": "proc.stopped", "front": "proc.missing"},
+    ),
+}
+FEW = "PostgreSQL and Redis are ended"
+
+
+@pytest.mark.parametrize(
+    "sentence", [pytest.param(s, marks=[] if s == FEW else [pytest.mark.full]) for s in COMBINATIONS]
+)
+def test_diagnose_names_the_roots_of_several_faults_and_nothing_else(shop: ForeignSystem, sentence: str) -> None:
+    faults, roots = COMBINATIONS[sentence]
+    with ExitStack() as stack:
+        for fault in faults:
+            stack.enter_context(fault(shop))
+        findings = data_of(shop("diagnose", "--json"))["findings"]
+    failed = [f for f in findings if f["verdict"] == "fail" and not f["explained_by"]]
+    assert {f["service"]: f["id"] for f in failed} == roots, failed
+    assert len(failed) == len(roots)
+    wait_for(lambda: {well(row) for row in shop.health().values()} == {UP}, within_s=30)

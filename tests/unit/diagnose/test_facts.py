@@ -130,5 +130,5 @@ def test_a_fact_that_was_given_up_stays_unavailable_even_if_it_arrives_later(man
 
 def test_a_busy_machine_gives_facts_more_time(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("toombos_cli.diagnose.facts.source._slowness", lambda: 1000.0)
-    late = fact("late", lambda facts: threading.Event().wait(0.3) or 7, limit_s=0.01)
+    late = fact("late", lambda facts: threading.Event().wait(0.3) or 7, limit_s=0.2)
     assert LiveFacts(manifest).get(late) == 7

@@ -27,6 +27,8 @@ from toombos_cli.project.service_probe import settings_of, why_not_known
 from toombos_cli.project.state import Phase, ServiceState
 
 _LIMIT_S = FACT_LIMIT_S - 0.3
+_SHORTEST_S = 0.5
+"""A service that does not respond within less time than this is not judged by it."""
 _KEPT_TEXT = 256 * 1024
 _KEPT_BODY = 4096
 
@@ -71,7 +73,7 @@ class ServiceProbes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _gather(facts: Facts) -> dict[str, ServiceProbes]:
-    until = monotonic() + _LIMIT_S
+    until = monotonic() + _LIMIT_S * facts.slowness
     from toombos_cli.probes import transport  # noqa: F401  (its import is part of the time)
 
     found: dict[str, ServiceProbes] = {}
@@ -171,32 +173,39 @@ class _Asker:
             return msgspec.structs.replace(found, **unreadable), ()
 
     def _judged(self, question: Question) -> Probe:
-        service = self._service
+        service, left_s = self._service, self._left_s()
         try:
             result = probe_health(
-                service, question=question, setting=self._setting, headers=self._headers, timeout_s=self._left_s()
+                service, question=question, setting=self._setting, headers=self._headers, timeout_s=left_s
             )
         except (ToombosError, ValueError) as error:
             url = service.place + service.expectation(question).path
             return Probe(url=url, reason=Reason.ERROR, detail=str(error))
-        return as_probe(result, keep=_KEPT_TEXT if question == "ready" else _KEPT_BODY)
+        return _judgeable(as_probe(result, keep=_KEPT_TEXT if question == "ready" else _KEPT_BODY), left_s)
 
     def _probe(self, path: str, headers: Mapping[str, str] | None = None, *, keep: int) -> Probe:
-        url = self._service.url + path
+        url, left_s = self._service.url + path, self._left_s()
         try:
             result = probe_http(
                 url,
                 headers={**service_headers(self._service, self._setting), **self._headers, **(headers or {})},
-                timeout_s=self._left_s(),
+                timeout_s=left_s,
                 max_body_bytes=keep,
                 endpoint=endpoint_of(self._service),
             )
         except (ToombosError, ValueError) as error:
             return Probe(url=url, reason=Reason.ERROR, detail=str(error))
-        return as_probe(result, keep=keep)
+        return _judgeable(as_probe(result, keep=keep), left_s)
 
     def _left_s(self) -> float:
         return max(0.05, self._until - monotonic())
+
+
+def _judgeable(probe: Probe, allowed_s: float) -> Probe:
+    """Return the probe; if it was allowed too little time for a response, as one that could not be made."""
+    if probe.reason is not Reason.TIMEOUT or allowed_s >= _SHORTEST_S:
+        return probe
+    return msgspec.structs.replace(probe, reason=Reason.ERROR, detail=f"not enough time was left: {probe.detail}")
 
 
 def _as_supervised(service: Service, seen: ServiceState | None) -> Probe:

@@ -57,6 +57,8 @@ class Facts(Protocol):
     def searched_from(self) -> Path: ...
     @property
     def now(self) -> float: ...
+    @property
+    def slowness(self) -> float: ...
 
     def get(self, fact: Fact[T]) -> T:
         """Return the value of a fact. Raise FactUnavailableError."""
@@ -72,7 +74,7 @@ class LiveFacts:
         self._start_directory = start or manifest.project
         self._now = time.time()
         self._deadline = time.monotonic() + limit_s
-        self._slowness = _slowness()
+        self._slowness = min(_slowness(), limit_s / FACT_LIMIT_S)
         self._started: dict[str, tuple[Future[Any], float]] = {}
         self._given_up: dict[str, FactUnavailableError] = {}
         self._lock = Lock()
@@ -91,6 +93,11 @@ class LiveFacts:
     def now(self) -> float:
         """When gathering started, in seconds since the epoch."""
         return self._now
+
+    @property
+    def slowness(self) -> float:
+        """How many times longer than on an idle machine things may take."""
+        return self._slowness
 
     def start(self, facts: Iterable[Fact[Any]]) -> None:
         """Start to gather all these facts concurrently."""
@@ -177,6 +184,11 @@ class SavedFacts:
     def now(self) -> float:
         """When the system was saved, in seconds since the epoch."""
         return self._now
+
+    @property
+    def slowness(self) -> float:
+        """1: nothing is waited for."""
+        return 1.0
 
     def get(self, fact: Fact[T]) -> T:
         """Return the saved value. Raise FactUnavailableError if it was unavailable then, or cannot be read."""
