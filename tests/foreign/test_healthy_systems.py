@@ -67,11 +67,9 @@ def json_server(system: ForeignSystem) -> None:
 
 
 def httpbin_under_tls(system: ForeignSystem) -> None:
-    needs("httpbin-gunicorn")
     server = Path(needs("flask")).with_name("gunicorn")  # of the interpreter that has httpbin
-    if subprocess.run(
-        [server.with_name("python3"), "-c", "import httpbin"], check=False, capture_output=True
-    ).returncode:
+    imports = [server.with_name("python3"), "-c", "import httpbin"]
+    if subprocess.run(imports, check=False, capture_output=True).returncode:
         pytest.skip("httpbin is not installed")
     authority = Authority(system.project)
     certificate = str(authority.issue(hosts=("localhost",)))

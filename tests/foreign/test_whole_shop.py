@@ -201,7 +201,7 @@ COMBINATIONS: dict[str, tuple[tuple[Fault, ...], dict[str, str]]] = {
         {"cache": "redis.role", "front": "proc.missing"},
     ),
     "PostgreSQL is suspended, Redis is full and the front end is ended": (
-        (full_redis, partial(suspended, name="db"), partial(ended, name="front")),
+        (full_redis, partial(ended, name="front"), partial(suspended, name="db")),
         {"cache": "redis.memory", "db": "proc.stopped", "front": "proc.missing"},
     ),
 }
