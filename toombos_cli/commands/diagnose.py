@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _REPORTS = "Other reports"
 _MOST_FIXES = 40
 """In one run, in case each fix only moves the fault."""
+_MORE_LOOKS = 3
+"""How often it looks again for fixes if a diagnosis on a busy machine could not judge everything."""
 
 
 @command
@@ -205,7 +207,15 @@ def _fixed(invocation: Invocation, found: "Diagnosis", selection: "FindingFilter
 
     done: list[FixOutcome] = []
     seen: set[Fix] = set()
-    while left := [one for one in runnable(found.report, ask=ask) if one[1] not in seen][: _MOST_FIXES - len(seen)]:
+    patience = _MORE_LOOKS
+    while len(seen) < _MOST_FIXES:
+        left = [one for one in runnable(found.report, ask=ask) if one[1] not in seen]
+        if not left and found.facts.late and patience:  # what could not be judged in time may have a fix
+            patience -= 1
+            found = _diagnose(invocation, selection)
+            continue
+        if not left:
+            break
         root, fix = left[0]
         seen.add(fix)
         invocation.stderr.print(f"{root.id}: {root.reason}", soft_wrap=True)

@@ -1,17 +1,20 @@
 """Which fixes may run unattended, and how they are written: none may harm other work on the machine."""
 
-from dataclasses import replace
+import io
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from toombos_cli.base import fixes
-from toombos_cli.base.findings import fail
+from toombos_cli.base.findings import Finding, fail
 from toombos_cli.base.fixes import Fix, toombos
 from toombos_cli.base.redaction import Redactor
+from toombos_cli.commands import diagnose as command_of
 from toombos_cli.diagnose.fixes import run_fix, runnable
-from toombos_cli.diagnose.report import DiagnoseReport
+from toombos_cli.diagnose.report import DiagnoseReport, FixOutcome
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.project import commands
 
@@ -130,3 +133,44 @@ def test_the_start_command_uses_the_mode_of_the_last_run(tmp_path, last, words):
     fix = commands.start(load_manifest(tmp_path), last=last)
     assert fix.command == f"toombos --project {tmp_path} {words}"
     assert fix.undo == f"toombos --project {tmp_path} stop"
+
+
+@dataclass(frozen=True)
+class Reported:
+    """The part of a report that fixes are taken from."""
+
+    root_findings: tuple[Finding, ...] = ()
+    fixes: tuple[FixOutcome, ...] = ()
+
+
+@dataclass(frozen=True)
+class Looked:
+    """One diagnosis: its report, and the facts that were late."""
+
+    report: Reported
+    facts: SimpleNamespace
+    redactor: Redactor
+
+
+LATE_LOOKS = {
+    "the fix appears when all could be judged": ([True, True, False], 1),
+    "nothing was late": ([False, False, False], 0),
+    "something is always late": ([True] * 9, 0),
+}
+
+
+@pytest.mark.parametrize(("late", "run"), LATE_LOOKS.values(), ids=LATE_LOOKS)
+def test_fixes_are_looked_for_again_if(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: list[bool], run: int):
+    root = fail("x", cause="x", fix=fixes.command("true", safe=True))
+    looks = [
+        Looked(
+            Reported((root,) if number and not is_late else ()),
+            SimpleNamespace(late=frozenset({"x"} if is_late else ())),
+            Redactor(),
+        )
+        for number, is_late in enumerate(late)
+    ]
+    monkeypatch.setattr(command_of, "_diagnose", lambda *_: looks.pop(0) if len(looks) > 1 else looks[0])
+    invocation = SimpleNamespace(stderr=Console(file=io.StringIO()), project=tmp_path)
+    found = command_of._fixed(invocation, looks.pop(0), None, ask=False)  # type: ignore[arg-type]
+    assert len(found.report.fixes) == run

@@ -59,6 +59,8 @@ class Facts(Protocol):
     def now(self) -> float: ...
     @property
     def slowness(self) -> float: ...
+    @property
+    def late(self) -> frozenset[str]: ...
 
     def get(self, fact: Fact[T]) -> T:
         """Return the value of a fact. Raise FactUnavailableError."""
@@ -98,6 +100,11 @@ class LiveFacts:
     def slowness(self) -> float:
         """How many times longer than on an idle machine things may take."""
         return self._slowness
+
+    @property
+    def late(self) -> frozenset[str]:
+        """The names of the facts that were not there in time: another diagnosis may have them."""
+        return frozenset(self._given_up)
 
     def start(self, facts: Iterable[Fact[Any]]) -> None:
         """Start to gather all these facts concurrently."""
@@ -189,6 +196,11 @@ class SavedFacts:
     def slowness(self) -> float:
         """1: nothing is waited for."""
         return 1.0
+
+    @property
+    def late(self) -> frozenset[str]:
+        """Empty: nothing is waited for."""
+        return frozenset()
 
     def get(self, fact: Fact[T]) -> T:
         """Return the saved value. Raise FactUnavailableError if it was unavailable then, or cannot be read."""
