@@ -17,6 +17,9 @@ SEARCHES = {"count", "endswith", "find", "fullmatch", "index", "match", "partiti
 LOGS, ENV = "the log line of another program", "a line of the user's `.env`"
 ALLOWED = {
     "diagnose/checks/kernel.py: said.search(entry.text)": LOGS,
+    "diagnose/checks/code_places.py: 'File \"' in after[0].text": LOGS,
+    "diagnose/checks/code_places.py: DATED.match(last[i].text)": LOGS,
+    "diagnose/checks/code_places.py: _FRAME.match(entry.text)": LOGS,
     "diagnose/checks/later_success.py: _ACCESS.search(one.text)": LOGS,
     "diagnose/checks/log_evidence.py: _WARNING.search(entry.text)": LOGS,
     "diagnose/checks/log_evidence.py: re.search(one.known.over, entry.text)": LOGS,
