@@ -77,13 +77,20 @@ def _main(system: ExportedSystem, left_out: tuple[LeftOut, ...]) -> str:
     lines += [comment(*about), dump({"name": system.name}), "services:\n"]
     monitoring = compose_document(system.manifest, directory_of(system.manifest.project))["services"]
     for exported in system.services:
-        body = monitoring.get(exported.name) if exported.service.role == "monitoring" else None
-        if body is not None:
-            body = {**body, "profiles": ["monitoring"]}
+        body = _monitoring(system, exported, monitoring.get(exported.name))
         title = comment(exported.service.label) + left_out_comment(left_out, exported.name)
-        document = dump({plain_name(exported.name): body or _service(system, exported)})
+        document = dump({plain_name(exported.name): body})
         lines.append(indented(f"{title}{document}"))
     return "".join(lines)
+
+
+def _monitoring(system: ExportedSystem, exported: ExportedService, published: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the body of a service: monitoring shares this machine's network, where it asks and is asked."""
+    body = published or _service(system, exported)
+    if exported.service.role != "monitoring":
+        return body
+    kept = {key: value for key, value in body.items() if key != "ports"}
+    return {**kept, "network_mode": "host", "profiles": ["monitoring"]}
 
 
 def _mode(system: ExportedSystem, values: Any) -> str:

@@ -11,6 +11,7 @@ from toombos_cli.export.model import Exported, ExportedFile, ExportedService, Ex
 from toombos_cli.export.pods import (
     Document,
     account_name,
+    claim_name,
     plain_settings,
     pod_of,
     secret_name,
@@ -79,6 +80,8 @@ def _of_service(system: ExportedSystem, exported: ExportedService, left_out: tup
     path = f"base/{plain_name(exported.name)}.yaml"
     about = comment(exported.service.label) + left_out_comment(left_out, exported.name)
     documents = [*_config_maps(system, exported)]
+    if exported.keeps_data:
+        documents.append(_claim(system, exported))
     if exported.service.is_task:
         documents.append(_job(system, exported))
         return _file(path, about, documents)
@@ -119,18 +122,20 @@ def _service(system: ExportedSystem, exported: ExportedService) -> Document:
 
 
 def _workload(system: ExportedSystem, exported: ExportedService) -> Document:
-    """Return a StatefulSet with a claim for what keeps data, else a Deployment; one process, as toombos runs it."""
-    name = plain_name(exported.name)
+    """Return a Deployment of one process, as toombos runs it; what keeps data ends before its successor starts."""
     spec: Document = {
         "replicas": 0 if exported.service.optional and not _is_needed(system, exported) else 1,
         "selector": {"matchLabels": selector_of(exported)},
         "template": pod_of(system, exported),
     }
-    if not exported.keeps_data:
-        return _object(system, "apps/v1", "Deployment", name, of=exported.name) | {"spec": spec}
-    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": _DATA_SIZE}}}
-    spec |= {"serviceName": name, "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}]}
-    return _object(system, "apps/v1", "StatefulSet", name, of=exported.name) | {"spec": spec}
+    if exported.keeps_data:
+        spec["strategy"] = {"type": "Recreate"}
+    return _object(system, "apps/v1", "Deployment", plain_name(exported.name), of=exported.name) | {"spec": spec}
+
+
+def _claim(system: ExportedSystem, exported: ExportedService) -> Document:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": _DATA_SIZE}}}
+    return _object(system, "v1", "PersistentVolumeClaim", claim_name(exported), of=exported.name) | {"spec": spec}
 
 
 def _is_needed(system: ExportedSystem, exported: ExportedService) -> bool:

@@ -34,6 +34,11 @@ def plain_settings(exported: ExportedService) -> dict[str, str]:
     return {name: value for name, value in exported.settings.items() if not names_in((value,))}
 
 
+def claim_name(exported: ExportedService) -> str:
+    """Return the name of the claim that keeps the data of a service."""
+    return f"{plain_name(exported.name)}-data"
+
+
 def account_name(system: ExportedSystem) -> str:
     """Return the name of the account that may read jobs, to wait for a task."""
     return f"{system.name}-waiting"
@@ -63,14 +68,18 @@ def pod_of(system: ExportedSystem, exported: ExportedService) -> Document:
         spec["initContainers"] = init
     spec["containers"] = [_container(system, exported, packaging)]
     spec["terminationGracePeriodSeconds"] = math.ceil(service.grace_period_s)
-    directories = [root for root in images.persistent_roots(system) if root != "data" or not exported.keeps_data]
-    if packaging.dockerfile:
-        spec["volumes"] = [{"name": _volume(root), "emptyDir": {}} for root in directories]
+    if volumes := _volumes(system, exported, packaging):
+        spec["volumes"] = [{"name": plain_name(root), **source} for root, source in volumes.items()]
     return {"metadata": metadata, "spec": spec}
 
 
-def _volume(root: str) -> str:
-    return plain_name(root)
+def _volumes(system: ExportedSystem, exported: ExportedService, packaging: Packaging) -> dict[str, Document]:
+    """Return the volume of each directory that the container writes to: the claim for its data, else an empty one."""
+    roots = images.persistent_roots(system) if packaging.dockerfile else ()
+    volumes: dict[str, Document] = {root: {"emptyDir": {}} for root in roots}
+    if exported.keeps_data:
+        volumes["data"] = {"persistentVolumeClaim": {"claimName": claim_name(exported)}}
+    return volumes
 
 
 def _container(system: ExportedSystem, exported: ExportedService, packaging: Packaging) -> Document:
@@ -91,10 +100,8 @@ def _container(system: ExportedSystem, exported: ExportedService, packaging: Pac
         container["resources"] = {"limits": {"memory": f"{service.limits.memory_restart_mb}M"}}
     if service.stdin == "open":
         container["stdin"] = True
-    roots = images.persistent_roots(system)
-    mounts = roots if packaging.dockerfile else ("data",) if exported.keeps_data else ()
-    if mounts:
-        container["volumeMounts"] = [{"name": _volume(root), "mountPath": f"{INSIDE}/{root}"} for root in mounts]
+    if volumes := _volumes(system, exported, packaging):
+        container["volumeMounts"] = [{"name": plain_name(root), "mountPath": f"{INSIDE}/{root}"} for root in volumes]
     if packaging.dockerfile:
         container["securityContext"] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     return container
@@ -150,10 +157,10 @@ def _handler(probe: EngineProbe | None, packaging: Packaging) -> Document | None
     if probe.command:
         return {"exec": {"command": _hook(probe.command)}}
     if not probe.path:
-        return {"tcpSocket": {"port": "main"}}
+        return {"tcpSocket": {"port": probe.port}}
     if probe.shell and packaging.has_curl:
         return {"exec": {"command": ["sh", "-c", probe.shell]}}
-    get: Document = {"path": probe.path, "port": "main", "scheme": probe.scheme.upper()}
+    get: Document = {"path": probe.path, "port": probe.port, "scheme": probe.scheme.upper()}
     headers = [{"name": name, "value": value} for name, value in probe.headers if "${" not in value]
     return {"httpGet": get | ({"httpHeaders": headers} if headers else {})}
 
@@ -182,7 +189,11 @@ def waits_of(exported: ExportedService) -> dict[str, str]:
 
 
 def _init_containers(system: ExportedSystem, exported: ExportedService) -> Iterator[Document]:
-    """Yield a container for each dependency, which waits until it is what the manifest expects."""
+    """Yield a container for each dependency, which waits until it is what the manifest expects.
+
+    An image of ours has curl and nc, so that no other is needed.
+    """
+    own = packaging_of(system, exported)
     for name, when in waits_of(exported).items():
         other = system.service(name)
         if when == "completed":
@@ -190,8 +201,10 @@ def _init_containers(system: ExportedSystem, exported: ExportedService) -> Itera
             yield _waiter(name, _KUBECTL_IMAGE, command)
         elif when == "ready" and (script := wait_script(other)):
             probe = other.probes["ready"]
-            image = _CURL_IMAGE if probe and probe.path else _NC_IMAGE
-            waiter = _waiter(name, image, ["sh", "-c", f"until {script}; do sleep 1; done"])
+            published = _CURL_IMAGE if probe and probe.path else _NC_IMAGE
+            waiter = _waiter(
+                name, own.image if own.dockerfile else published, ["sh", "-c", f"until {script}; do sleep 1; done"]
+            )
             if probe and any("${" in value for _, value in probe.headers):
                 waiter["envFrom"] = [{"secretRef": {"name": secret_name(system)}}]
             yield waiter
@@ -199,7 +212,8 @@ def _init_containers(system: ExportedSystem, exported: ExportedService) -> Itera
 
 def _waiter(name: str, image: str, command: list[str]) -> Document:
     security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    return {"name": f"wait-for-{plain_name(name)}", "image": image, "command": command, "securityContext": security}
+    container = {"name": f"wait-for-{plain_name(name)}", "image": image, "imagePullPolicy": "IfNotPresent"}
+    return {**container, "command": command, "securityContext": security}
 
 
 def wait_script(other: ExportedService) -> str:

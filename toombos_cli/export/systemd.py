@@ -86,10 +86,11 @@ def _head() -> str:
 
 
 def _target(system: ExportedSystem) -> str:
+    wanted = "".join(f"Wants={_unit(system, s.name)}\n" for s in system.services if not s.service.optional)
     return (
         f"{_head()}# Starting or stopping it starts or stops the whole system.\n"
         f"[Unit]\nDescription={timers.plain(system.manifest.name)}\n"
-        "After=network.target\n\n[Install]\nWantedBy=multi-user.target\n"
+        f"{wanted}After=network.target\n\n[Install]\nWantedBy=multi-user.target\n"
     )
 
 
@@ -127,8 +128,6 @@ def _service(system: ExportedSystem, exported: ExportedService, user: str) -> st
         *_HARDENING,
         *_private_tmp(service),
     ]
-    if not service.optional:
-        lines += ["", "[Install]", f"WantedBy={system.name}.target"]
     return "\n".join(lines) + "\n"
 
 

@@ -90,6 +90,13 @@ def test_the_packaged_system_has_its_monitoring_in_a_profile(tmp_path):
     assert services["prometheus"]["profiles"] == ["monitoring"]
 
 
+def test_the_alert_receiver_listens_where_alertmanager_sends(tmp_path):
+    run_export(load_manifest(tmp_path), ExportEngine.COMPOSE, output=tmp_path / "out", check=False)
+    services = yaml.safe_load((tmp_path / "out" / "compose.yaml").read_text())["services"]
+    assert services["alerts"]["network_mode"] == "host"
+    assert "ports" not in services["alerts"]
+
+
 @pytest.fixture(scope="module")
 def there_and_back(shop, exported, tmp_path_factory):
     """The services of the shop, and those of the manifest that was made from its Compose file."""

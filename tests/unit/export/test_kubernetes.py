@@ -19,7 +19,7 @@ def objects(exported):
 
 @pytest.fixture(scope="module")
 def pods(objects):
-    kinds = ("Deployment", "StatefulSet", "Job")
+    kinds = ("Deployment", "Job")
     return {name: one["spec"]["template"]["spec"] for (kind, name), one in objects.items() if kind in kinds}
 
 
@@ -67,9 +67,23 @@ def test_a_task_is_a_job_that_runs_once(objects):
 
 
 def test_what_keeps_data_has_a_claim(objects):
-    (claim,) = objects["StatefulSet", "db"]["spec"]["volumeClaimTemplates"]
-    assert claim["metadata"]["name"] == "data"
-    assert ("Deployment", "web") in objects
+    assert ("PersistentVolumeClaim", "db-data") in objects
+    assert ("PersistentVolumeClaim", "web-data") not in objects
+    spec = objects["Deployment", "db"]["spec"]
+    assert spec["strategy"] == {"type": "Recreate"}
+    assert spec["template"]["spec"]["volumes"][0]["persistentVolumeClaim"] == {"claimName": "db-data"}
+
+
+def test_every_mount_has_its_volume(pods):
+    mounted = {
+        name: {mount["name"] for mount in pod["containers"][0].get("volumeMounts", ())} for name, pod in pods.items()
+    }
+    assert mounted == {name: {volume["name"] for volume in pod.get("volumes", ())} for name, pod in pods.items()}
+
+
+def test_a_wait_needs_no_image_but_the_services_own(pods):
+    waits = {one["name"]: one["image"] for one in pods["web"]["initContainers"]}
+    assert waits["wait-for-cache"] == waits["wait-for-db"] == pods["web"]["containers"][0]["image"]
 
 
 def test_a_secret_is_taken_from_the_secret_of_the_system(pods):

@@ -34,7 +34,8 @@ LINES = {
     "hardening": ("shop-web.service", "NoNewPrivileges=yes"),
     "a dollar in a file of variables": ("shop-web.env", r'PRICE="5\$ or 100%"'),
     "the mode": ("test.env", 'SHOP_MODE="test"'),
-    "a service belongs to the target": ("shop-web.service", "WantedBy=shop.target"),
+    "the target starts a service": ("shop.target", "Wants=shop-web.service"),
+    "and stops it": ("shop-web.service", "PartOf=shop.target"),
 }
 
 
@@ -56,7 +57,7 @@ def test_the_unit_is_active_once_the_service_is_ready(units):
 
 
 def test_an_optional_service_is_not_part_of_the_target(units):
-    assert "WantedBy" not in units["shop-front.service"]
+    assert "shop-front.service" not in units["shop.target"]
 
 
 def test_a_secret_in_a_command_is_a_variable_of_the_unit(units):
