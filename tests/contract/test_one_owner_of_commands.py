@@ -46,6 +46,7 @@ QUOTED_AS_A_NAME = {
     "export/compose.py",  # the heads of exported files, and what they leave out
     "export/fates.py",
     "export/systemd.py",
+    "export/toombos_pods.py",
     "export/yaml_text.py",
     "manifest/tables/monitoring.py",  # rules are the same in every directory
     "monitoring/service_rules.py",

@@ -8,12 +8,14 @@ import msgspec
 
 from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.base.redaction import Redactor
+from toombos_cli.base.untrusted import decode_untrusted_toml
 from toombos_cli.config.imports import compose_service
 from toombos_cli.export.left_out import left_out_of
 from toombos_cli.export.model import ExportedService, ExportedSystem, ExportEngine, LeftOut, plain_name
 from toombos_cli.export.probes import probe_of
-from toombos_cli.export.secret_words import Hider, names_in
+from toombos_cli.export.secret_words import Hider, holds, names_in, secrets_in
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.reading.layers import PACKAGED
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.manifest.reading.placeholders import ServiceHome
 from toombos_cli.manifest.tables.env_files import OPTIONAL
@@ -29,6 +31,8 @@ INSIDE = Path(compose_service.INSIDE)
 """The project directory in a container."""
 _OF_THE_SUPERVISOR = frozenset({"start", "stop", "restart", "status"})
 """The commands of jobs that only make sense where toombos supervises."""
+_ABOUT_SERVICES = frozenset({"health", "smoke", "load", "diagnose"})
+"""The commands of jobs that ask the services and nothing else, so that they can run anywhere (`--at`)."""
 
 
 def system_of(manifest: Manifest, engine: ExportEngine, output: Path, *, with_secrets: bool) -> ExportedSystem:
@@ -41,7 +45,9 @@ def system_of(manifest: Manifest, engine: ExportEngine, output: Path, *, with_se
     if engine is not ExportEngine.SYSTEMD:
         placed = load_manifest(manifest.project, _container(manifest)).services
     services = tuple(_exported(manifest, service, env_files, hider) for service in placed.values())
-    jobs, left_jobs = _jobs(manifest)
+    jobs, left_jobs = _jobs(manifest, engine)
+    source = manifest.source.path
+    text = source.read_text("utf-8") if source else f'extends = "{PACKAGED}"\n'
     return ExportedSystem(
         manifest=manifest,
         output=output,
@@ -49,10 +55,12 @@ def system_of(manifest: Manifest, engine: ExportEngine, output: Path, *, with_se
         modes={name: _mode(mode.env, hider) for name, mode in manifest.modes.items()},
         jobs=jobs,
         left_out=(
-            *(left_jobs if engine is ExportEngine.SYSTEMD else ()),
+            *left_jobs,
             *left_out_of(manifest, engine, services, env_files),
             *(() if with_secrets else _secrets(hider)),
         ),
+        manifest_text=text,
+        secrets_in_manifest=tuple(_secrets_in(text, manifest, env_files, hider)),
         clear_secrets=_clear(manifest, env_files, hider) if with_secrets else None,
     )
 
@@ -73,6 +81,14 @@ def _secrets_of_env_files(manifest: Manifest, env_files: EnvFiles) -> dict[str, 
     held = [(name, value) for file in env_files for name, value in file.values.items()]
     held += [(name, clear[name]) for name, _ in held if name in clear]
     return {value: name for name, value in held if (name, value) in secrets}
+
+
+def _secrets_in(text: str, manifest: Manifest, env_files: EnvFiles, hider: Hider) -> Iterator[str]:
+    """Yield the names of the secrets that stand in the text of the manifest, each once."""
+    known = known_secrets(manifest, env_files, mode=None, environ={})
+    yield from dict.fromkeys(
+        (*hider.named, *secrets_in(decode_untrusted_toml(text)), *(name for name, value in known if holds(text, value)))
+    )
 
 
 def _container(manifest: Manifest) -> ServiceHome:
@@ -162,18 +178,26 @@ def _mode(env: dict[str, str], hider: Hider) -> dict[str, str]:
     return {name: value for name, value in hidden.items() if "\x03" not in value}
 
 
-def _jobs(manifest: Manifest) -> tuple[dict[str, Job], list[LeftOut]]:
+def _jobs(manifest: Manifest, engine: ExportEngine) -> tuple[dict[str, Job], list[LeftOut]]:
+    """Return the jobs that the engine runs, and the others; Compose runs none, which its fate of the section says."""
+    if engine is ExportEngine.COMPOSE:
+        return {}, []
     jobs = {name: job for name, job in manifest.schedule.items() if job.enabled}
-    supervising = {name for name, job in jobs.items() if job.command[0] in _OF_THE_SUPERVISOR}
-    left = [
-        LeftOut(
-            what=f"schedule.{name}",
-            reason=f"`toombos {' '.join(jobs[name].command)}` is for toombos' own supervisor: the engine supervises",
-        )
-        for name in jobs
-        if name in supervising
-    ]
-    return {name: job for name, job in jobs.items() if name not in supervising}, left
+    reasons = {name: reason for name, job in jobs.items() if (reason := _reason_against(job, engine))}
+    left = [LeftOut(what=f"schedule.{name}", reason=reason) for name, reason in reasons.items()]
+    return {name: job for name, job in jobs.items() if name not in reasons}, left
+
+
+def _reason_against(job: Job, engine: ExportEngine) -> str:
+    """Return why an engine cannot run a job, "" if it can."""
+    if job.command[0] in _OF_THE_SUPERVISOR:
+        return f"`toombos {' '.join(job.command)}` is for toombos' own supervisor: the engine supervises"
+    if engine is ExportEngine.KUBERNETES:
+        if job.command[0] not in _ABOUT_SERVICES and job.command[:2] != ("monitoring", "check"):
+            return "it acts on the project directory, which a cluster has not: keep it on a machine with it"
+        if job.at_boot:
+            return "a cluster does not boot"
+    return ""
 
 
 def _secrets(hider: Hider) -> Iterator[LeftOut]:

@@ -44,7 +44,7 @@ def export(system: ExportedSystem) -> Exported:
         ExportedFile(path=f"compose.{plain_name(mode)}.yaml", text=_mode(system, values))
         for mode, values in system.modes.items()
     ]
-    built = [ExportedFile(path=name, text=text) for name, text in images.dockerfiles(system, "compose")]
+    built = images.dockerfiles(system, "compose")
     first = (f"compose.{plain_name(system.first_mode)}.yaml",) if system.first_mode else ()
     main = ExportedFile(path=FILE, text=_main(system, (*system.left_out, *left_out)))
     return Exported(files=(main, *modes, *built), left_out=left_out, commands=(_command(system, *first),))

@@ -166,8 +166,8 @@ SECTIONS: Mapping[str, Fates] = {
         "logging options max-size and max-file",
         Left("the cluster rotates the logs of its containers"),
     ),
-    "smoke": _fates(_READ, _READ, _READ),
-    "load": _fates(_READ, _READ, _READ),
+    "smoke": _fates(_READ, _READ, "smoke/: a Job of `toombos smoke`"),
+    "load": _fates(_READ, _READ, "load/: a master and workers of Locust"),
     "backup": _fates(
         "timers of the schedule",
         "bind mounts keep data and logs in the project: `toombos backup` saves them as before",
@@ -185,7 +185,7 @@ SECTIONS: Mapping[str, Fates] = {
     "schedule": _fates(
         "a timer and a service for each job",
         Left("Compose has no clock: `toombos schedule install` runs the jobs on the machine"),
-        Left("the jobs act on the project directory, which a cluster has not: keep them on a machine with it"),
+        "a CronJob for each job that asks the services",
     ),
     "schema_version": _fates("not needed", "not needed", "not needed"),
 }

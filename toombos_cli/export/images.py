@@ -11,7 +11,8 @@ from pathlib import Path
 
 from toombos_cli import __version__
 from toombos_cli.export.build import INSIDE
-from toombos_cli.export.model import ExportedService, ExportedSystem
+from toombos_cli.export.model import ExportedFile, ExportedService, ExportedSystem
+from toombos_cli.export.objects import USER_ID
 from toombos_cli.export.secret_words import bare
 from toombos_cli.export.yaml_text import comment, head
 from toombos_cli.manifest import FILE_NAME
@@ -53,6 +54,7 @@ _SERVERS = {
     "minio": ServerImage(image="minio/minio:latest"),
     "mailpit": ServerImage(image="axllent/mailpit:latest"),
 }
+_PYTHON_IMAGE = f"python:{sys.version_info[0]}.{sys.version_info[1]}-slim"
 _NEWEST_POSTGRES = "17"
 
 
@@ -116,14 +118,34 @@ def _program_words(service: ExportedService) -> tuple[str, ...]:
     return words
 
 
-def dockerfiles(system: ExportedSystem, engine: str) -> Iterator[tuple[str, str]]:
-    """Yield name and text of each Dockerfile that the services need, and the files that no build may copy."""
+def dockerfiles(system: ExportedSystem, engine: str) -> Iterator[ExportedFile]:
+    """Yield each Dockerfile that the services need, and what its build may not copy."""
     packagings = {packaging_of(system, service) for service in system.services if service.service.role != "monitoring"}
     packagings |= {packaging_of(system, service) for service in system.services if _is_ours(service)}
     for name in sorted({packaging.dockerfile for packaging in packagings} - {""}):
         unknown = sorted(p.program for p in packagings if p.dockerfile == name and not p.is_known)
-        yield name, head(engine) + _TEXTS[name](system, unknown)
-        yield f"{name}.dockerignore", head(engine) + _IGNORED
+        yield ExportedFile(path=name, text=head(engine) + _TEXTS[name](system, unknown))
+        yield ignored(name, engine)
+
+
+def ignored(dockerfile: str, engine: str) -> ExportedFile:
+    """Return the file that names what the build of a Dockerfile may not copy."""
+    return ExportedFile(path=f"{dockerfile}.dockerignore", text=head(engine) + _IGNORED)
+
+
+def toombos_image(system: ExportedSystem) -> str:
+    """Return the Dockerfile of an image with toombos and Locust."""
+    lines = (f"FROM {_PYTHON_IMAGE}\n", f"WORKDIR {INSIDE}\n", *_toombos(system, "[locust]"))
+    return "".join((*lines, f"RUN chown {USER_ID}:{USER_ID} {INSIDE}\n"))
+
+
+def _toombos(system: ExportedSystem, extra: str = "") -> Iterator[str]:
+    """Yield the lines that install toombos: from a wheel in the project if there is one, else from the index."""
+    wheel = next(iter(sorted(system.manifest.project.glob(f"toombos-{__version__}-*.whl"))), None)
+    what = f"toombos{extra}=={__version__}" if wheel is None else f"/tmp/{wheel.name}{extra}"  # noqa: S108  (in the image)
+    if wheel is not None:
+        yield f"COPY {json.dumps([wheel.name, '/tmp/'])}\n"  # noqa: S108  (in the image)
+    yield f"RUN pip install --no-cache-dir {shlex.quote(what)}\n"
 
 
 def _is_ours(service: ExportedService) -> bool:
@@ -146,11 +168,11 @@ _CURL = comment("The health checks use curl and nc.") + (
 def _python(system: ExportedSystem, unknown: list[str]) -> str:
     del unknown
     project = system.manifest.project
-    lines = [f"FROM python:{sys.version_info[0]}.{sys.version_info[1]}-slim\n", _CURL, f"WORKDIR {INSIDE}\n"]
+    lines = [f"FROM {_PYTHON_IMAGE}\n", _CURL, f"WORKDIR {INSIDE}\n"]
     if (project / "requirements.txt").is_file():
         lines.append('COPY ["requirements.txt", "./"]\nRUN pip install --no-cache-dir -r requirements.txt\n')
     if any(_is_ours(service) for service in system.services):
-        lines.append(f"RUN pip install --no-cache-dir toombos=={__version__}\n")
+        lines += _toombos(system)
     lines += _copies(system)
     if (project / "pyproject.toml").is_file():
         lines.append("RUN pip install --no-cache-dir .\n")
@@ -186,7 +208,8 @@ def _copies(system: ExportedSystem) -> Iterator[str]:
     if not project.is_dir():
         return
     for path in sorted(project.iterdir()):
-        hidden = path.name.startswith(".") or path.name in _NEVER_COPIED | left or _SECRET_FILE.fullmatch(path.name)
+        hidden = path.name.startswith(".") or path.name in _NEVER_COPIED | left or path.suffix == ".whl"
+        hidden = hidden or _SECRET_FILE.fullmatch(path.name) is not None
         holds_export = path == system.output or path in system.output.parents
         if hidden or holds_export or (path / "pyvenv.cfg").exists() or not (path.is_dir() or path.is_file()):
             continue

@@ -1,25 +1,24 @@
 """Objects for a cluster in kustomize's layout: a base, and an overlay for each mode."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from toombos_cli.base.quoting import joined
-from toombos_cli.export import images
+from toombos_cli.export import images, toombos_pods
 from toombos_cli.export.compose import packaging_gaps
 from toombos_cli.export.images import packaging_of
 from toombos_cli.export.model import Exported, ExportedFile, ExportedService, ExportedSystem, LeftOut, plain_name
+from toombos_cli.export.objects import Document, kustomization, named_object, object_file, secret_name
 from toombos_cli.export.pods import (
-    Document,
     account_name,
     claim_name,
     plain_settings,
     pod_of,
-    secret_name,
     selector_of,
     wait_script,
     waits_of,
 )
-from toombos_cli.export.yaml_text import comment, dump, head, left_out_comment
+from toombos_cli.export.yaml_text import comment, left_out_comment
 from toombos_cli.manifest.tables.env_files import OPTIONAL
 
 _DATA_SIZE = "1Gi"
@@ -33,18 +32,18 @@ def export(system: ExportedSystem) -> Exported:
     files = [_of_service(system, service, shown) for service in services]
     if any("completed" in waits_of(service).values() for service in services):
         about = comment("Lets init containers ask whether a task has completed.")
-        files.append(_file("base/waiting.yaml", about, _reader_of_jobs(system)))
+        files.append(object_file("base/waiting.yaml", about, _reader_of_jobs(system)))
     if system.clear_secrets is not None:
-        secret = _object(system, "v1", "Secret", secret_name(system)) | {"stringData": dict(system.clear_secrets)}
-        files.append(_file("base/secrets.yaml", "", [secret], private=True))
-    files.append(_file("base/mode.yaml", _ABOUT_MODE, [_mode(system, {})]))
-    files += [ExportedFile(path=name, text=text) for name, text in images.dockerfiles(system, "kubernetes")]
-    kustomization = {"resources": sorted(f.path.removeprefix("base/") for f in files if f.path.startswith("base/"))}
-    files.append(_kustomization("base", kustomization))
+        secret = named_object(system, "v1", "Secret", secret_name(system)) | {"stringData": dict(system.clear_secrets)}
+        files.append(object_file("base/secrets.yaml", "", [secret], private=True))
+    files.append(object_file("base/mode.yaml", _ABOUT_MODE, [_mode(system, {})]))
+    files += [*toombos_pods.files_of(system), *images.dockerfiles(system, "kubernetes")]
+    resources = sorted(f.path.removeprefix("base/") for f in files if f.path.startswith("base/"))
+    files.append(kustomization("base", {"resources": resources}))
     for mode, values in system.modes.items():
         directory = f"overlays/{plain_name(mode)}"
-        files.append(_file(f"{directory}/mode.yaml", "", [_mode(system, values)]))
-        files.append(_kustomization(directory, {"resources": ["../../base"], "patches": [{"path": "mode.yaml"}]}))
+        files.append(object_file(f"{directory}/mode.yaml", "", [_mode(system, values)]))
+        files.append(kustomization(directory, {"resources": ["../../base"], "patches": [{"path": "mode.yaml"}]}))
     return Exported(files=tuple(files), left_out=left_out, commands=tuple(_commands(system, services)))
 
 
@@ -53,6 +52,8 @@ _ABOUT_MODE = comment("The variables of the mode, which override all others: non
 
 def _commands(system: ExportedSystem, services: list[ExportedService]) -> Iterator[str]:
     built = {(p.image, p.dockerfile) for s in services if (p := packaging_of(system, s)).dockerfile}
+    if has_toombos := next(toombos_pods.gaps(system), None) is None:
+        built.add((toombos_pods.image_of(system), toombos_pods.DOCKERFILE))
     for image, dockerfile in sorted(built):
         file = str(system.output / dockerfile)
         yield joined(("docker", "build", "-t", image, "-f", file, str(system.manifest.project)))
@@ -63,57 +64,41 @@ def _commands(system: ExportedSystem, services: list[ExportedService]) -> Iterat
         yield joined(("kubectl", "create", "secret", "generic", secret_name(system), *files))
     overlay = f"overlays/{plain_name(system.first_mode)}" if system.first_mode else "base"
     yield joined(("kubectl", "apply", "-k", str(system.output / overlay)))
-
-
-def _kustomization(directory: str, content: Document) -> ExportedFile:
-    document = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", **content}
-    return ExportedFile(path=f"{directory}/kustomization.yaml", text=head("kubernetes") + dump(document))
-
-
-def _file(path: str, about: str, documents: Iterable[Document], *, private: bool = False) -> ExportedFile:
-    objects = tuple(documents)
-    text = head("kubernetes") + about + "---\n".join(map(dump, objects))
-    return ExportedFile(path=path, text=text, private=private, documents=objects)
+    if has_toombos:
+        yield joined(("kubectl", "apply", "-k", str(system.output / "smoke")))
 
 
 def _of_service(system: ExportedSystem, exported: ExportedService, left_out: tuple[LeftOut, ...]) -> ExportedFile:
-    path = f"base/{plain_name(exported.name)}.yaml"
+    path = f"base/services/{plain_name(exported.name)}.yaml"
     about = comment(exported.service.label) + left_out_comment(left_out, exported.name)
     documents = [*_config_maps(system, exported)]
     if exported.keeps_data:
         documents.append(_claim(system, exported))
     if exported.service.is_task:
         documents.append(_job(system, exported))
-        return _file(path, about, documents)
+        return object_file(path, about, documents)
     if exported.service.port:
         documents.append(_service(system, exported))
     documents.append(_workload(system, exported))
     if not exported.service.optional:
         documents.append(_disruption_budget(system, exported))
-    return _file(path, about, documents)
-
-
-def _object(system: ExportedSystem, version: str, kind: str, name: str, *, of: str = "") -> Document:
-    labels = {"app.kubernetes.io/part-of": system.name, "app.kubernetes.io/managed-by": "toombos"}
-    if of:
-        labels = {"app.kubernetes.io/name": plain_name(of), **labels}
-    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "labels": labels}}
+    return object_file(path, about, documents)
 
 
 def _mode(system: ExportedSystem, values: Mapping[str, str]) -> Document:
-    return _object(system, "v1", "ConfigMap", f"{system.name}-mode") | {"data": dict(values)}
+    return named_object(system, "v1", "ConfigMap", f"{system.name}-mode") | {"data": dict(values)}
 
 
 def _config_maps(system: ExportedSystem, exported: ExportedService) -> Iterator[Document]:
     name = plain_name(exported.name)
     for suffix, values in (("defaults", exported.defaults), ("settings", plain_settings(exported))):
         if values:
-            yield _object(system, "v1", "ConfigMap", f"{name}-{suffix}", of=exported.name) | {"data": dict(values)}
+            yield named_object(system, "v1", "ConfigMap", f"{name}-{suffix}", of=exported.name) | {"data": dict(values)}
 
 
 def _service(system: ExportedSystem, exported: ExportedService) -> Document:
     port = exported.service.port
-    return _object(system, "v1", "Service", plain_name(exported.name), of=exported.name) | {
+    return named_object(system, "v1", "Service", plain_name(exported.name), of=exported.name) | {
         "spec": {
             "selector": selector_of(exported),
             "ports": [{"name": "main", "port": port, "targetPort": "main"}],
@@ -130,12 +115,12 @@ def _workload(system: ExportedSystem, exported: ExportedService) -> Document:
     }
     if exported.keeps_data:
         spec["strategy"] = {"type": "Recreate"}
-    return _object(system, "apps/v1", "Deployment", plain_name(exported.name), of=exported.name) | {"spec": spec}
+    return named_object(system, "apps/v1", "Deployment", plain_name(exported.name), of=exported.name) | {"spec": spec}
 
 
 def _claim(system: ExportedSystem, exported: ExportedService) -> Document:
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": _DATA_SIZE}}}
-    return _object(system, "v1", "PersistentVolumeClaim", claim_name(exported), of=exported.name) | {"spec": spec}
+    return named_object(system, "v1", "PersistentVolumeClaim", claim_name(exported), of=exported.name) | {"spec": spec}
 
 
 def _is_needed(system: ExportedSystem, exported: ExportedService) -> bool:
@@ -148,11 +133,11 @@ def _job(system: ExportedSystem, exported: ExportedService) -> Document:
     spec: Document = {"backoffLimit": 0, "template": pod}
     if exported.service.timeout_s:
         spec["activeDeadlineSeconds"] = math.ceil(exported.service.timeout_s)
-    return _object(system, "batch/v1", "Job", plain_name(exported.name), of=exported.name) | {"spec": spec}
+    return named_object(system, "batch/v1", "Job", plain_name(exported.name), of=exported.name) | {"spec": spec}
 
 
 def _disruption_budget(system: ExportedSystem, exported: ExportedService) -> Document:
-    return _object(system, "policy/v1", "PodDisruptionBudget", plain_name(exported.name), of=exported.name) | {
+    return named_object(system, "policy/v1", "PodDisruptionBudget", plain_name(exported.name), of=exported.name) | {
         "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector_of(exported)}}
     }
 
@@ -161,9 +146,9 @@ def _reader_of_jobs(system: ExportedSystem) -> Iterator[Document]:
     name = account_name(system)
     rules = [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch"]}]
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
-    yield _object(system, "v1", "ServiceAccount", name)
-    yield _object(system, "rbac.authorization.k8s.io/v1", "Role", name) | {"rules": rules}
-    yield _object(system, "rbac.authorization.k8s.io/v1", "RoleBinding", name) | {
+    yield named_object(system, "v1", "ServiceAccount", name)
+    yield named_object(system, "rbac.authorization.k8s.io/v1", "Role", name) | {"rules": rules}
+    yield named_object(system, "rbac.authorization.k8s.io/v1", "RoleBinding", name) | {
         "roleRef": role,
         "subjects": [{"kind": "ServiceAccount", "name": name}],
     }
@@ -194,6 +179,7 @@ def _left_out(system: ExportedSystem, services: list[ExportedService]) -> Iterat
         if packaging.server is not None and (files := list(images.mounted_files(system, service.command))):
             reason = f"the image {packaging.image} does not hold {', '.join(files)}: mount a ConfigMap"
             yield LeftOut(what=f"services.{name}.command", reason=reason)
+    yield from toombos_pods.gaps(system)
     if len(services) < len(system.services):
         reason = "a cluster has its own Prometheus, for which the pods are annotated"
         yield LeftOut(what="monitoring", reason=reason)

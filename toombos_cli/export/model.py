@@ -91,6 +91,10 @@ class ExportedSystem:
     jobs: Mapping[str, Job]
     """The jobs that still make sense where the engine supervises."""
     left_out: tuple[LeftOut, ...]
+    manifest_text: str
+    """The project's `toombos.toml`."""
+    secrets_in_manifest: tuple[str, ...]
+    """The keys and variables whose secret values stand in `manifest_text`."""
     clear_secrets: Mapping[str, str] | None = None
     """The values of the env files, only if the user asked for them to be exported."""
 

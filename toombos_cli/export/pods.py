@@ -3,25 +3,18 @@
 import math
 import shlex
 from collections.abc import Iterator
-from typing import Any
 
 from toombos_cli.export import images
 from toombos_cli.export.build import INSIDE
 from toombos_cli.export.images import Packaging, packaging_of
 from toombos_cli.export.model import ExportedService, ExportedSystem, plain_name
+from toombos_cli.export.objects import Document, container_security, pod_security, secret_name
 from toombos_cli.export.probes import EngineProbe, curl_script, curl_words
 from toombos_cli.export.secret_words import names_in, spelled
 
 _CURL_IMAGE = "curlimages/curl:8.15.0"
 _NC_IMAGE = "busybox:1.37"
 _KUBECTL_IMAGE = "registry.k8s.io/kubectl:v1.33.4"
-_USER_ID = 10001
-Document = dict[str, Any]
-
-
-def secret_name(system: ExportedSystem) -> str:
-    """Return the name of the Secret that holds the variables of the env files."""
-    return f"{system.name}-env"
 
 
 def selector_of(exported: ExportedService) -> dict[str, str]:
@@ -62,8 +55,7 @@ def pod_of(system: ExportedSystem, exported: ExportedService) -> Document:
     if "completed" in waits_of(exported).values():
         spec["serviceAccountName"] = account_name(system)
     if packaging.dockerfile:
-        numbers = {"runAsUser": _USER_ID, "runAsGroup": _USER_ID, "fsGroup": _USER_ID}
-        spec["securityContext"] = {"runAsNonRoot": True, **numbers, "seccompProfile": {"type": "RuntimeDefault"}}
+        spec["securityContext"] = pod_security()
     if init := list(_init_containers(system, exported)):
         spec["initContainers"] = init
     spec["containers"] = [_container(system, exported, packaging)]
@@ -103,7 +95,7 @@ def _container(system: ExportedSystem, exported: ExportedService, packaging: Pac
     if volumes := _volumes(system, exported, packaging):
         container["volumeMounts"] = [{"name": plain_name(root), "mountPath": f"{INSIDE}/{root}"} for root in volumes]
     if packaging.dockerfile:
-        container["securityContext"] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        container["securityContext"] = container_security()
     return container
 
 
@@ -211,9 +203,8 @@ def _init_containers(system: ExportedSystem, exported: ExportedService) -> Itera
 
 
 def _waiter(name: str, image: str, command: list[str]) -> Document:
-    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     container = {"name": f"wait-for-{plain_name(name)}", "image": image, "imagePullPolicy": "IfNotPresent"}
-    return {**container, "command": command, "securityContext": security}
+    return {**container, "command": command, "securityContext": container_security()}
 
 
 def wait_script(other: ExportedService) -> str:

@@ -1,8 +1,9 @@
 """Texts without secrets: a secret in them becomes a reference to a variable, which each engine spells its own way."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from toombos_cli.base.redaction import SHORTEST_SECRET, Redactor
 from toombos_cli.config.imports.secrets import is_secret
@@ -34,6 +35,18 @@ def holds(text: str, secret: str) -> bool:
     if len(secret) < SHORTEST_SECRET or secret not in text or _WORD.fullmatch(secret):
         return False
     return _alone(secret).search(text) is not None
+
+
+def secrets_in(tree: Any, key: str = "") -> Iterator[str]:
+    """Yield the keys of a tree of tables whose texts are secrets by their name or form; a reference is none."""
+    if isinstance(tree, Mapping):
+        for name, value in tree.items():
+            yield from secrets_in(value, name)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from secrets_in(value, key)
+    elif isinstance(tree, str) and "${" not in tree and is_secret(key, tree):
+        yield key
 
 
 def _alone(value: str) -> re.Pattern[str]:

@@ -10,18 +10,20 @@ _WIDTH = 110
 
 
 def dump(document: Any) -> str:
-    """Return a value as YAML, its keys in order."""
+    """Return a value as YAML, its keys in order; a text of several lines stands as it is read."""
     import yaml
 
-    text: str = yaml.safe_dump(_without_aliases(document), sort_keys=False, width=100_000, allow_unicode=True)
+    class Dumper(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    def text_of(dumper: Dumper, text: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+    Dumper.add_representer(str, text_of)
+    Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
+    text: str = yaml.dump(document, Dumper=Dumper, sort_keys=False, width=100_000, allow_unicode=True)
     return text
-
-
-def _without_aliases(value: Any) -> Any:
-    """Return a copy in which no part is the same object as another, which YAML would write as an alias."""
-    if isinstance(value, dict):
-        return {key: _without_aliases(item) for key, item in value.items()}
-    return [_without_aliases(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def indented(text: str, levels: int = 1) -> str:

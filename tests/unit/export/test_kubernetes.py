@@ -13,7 +13,12 @@ from toombos_cli.manifest.reading.loader import load_manifest
 def objects(exported):
     """The objects of the base by kind and name."""
     output = exported[ExportEngine.KUBERNETES].output
-    found = [document for path in output.glob("base/*.yaml") for document in yaml.safe_load_all(path.read_text())]
+    found = [
+        document
+        for path in output.rglob("*.yaml")
+        if "overlays" not in path.parts
+        for document in yaml.safe_load_all(path.read_text())
+    ]
     return {(one["kind"], one["metadata"]["name"]): one for one in found if one["kind"] != "Kustomization"}
 
 
