@@ -1,5 +1,7 @@
 """Lets the engines' own tools judge exported files, as far as they are installed here."""
 
+import os
+import re
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +12,8 @@ from toombos_cli.export.model import ExportedFile, ExportEngine
 from toombos_cli.export.reports import ToolCheck
 
 _TIMEOUT_S = 120.0
+_REQUIRED = re.compile(r"\$\{(\w+):\?")
+"""A variable without which Compose does nothing; `.env` is not beside the files that are checked."""
 
 
 def check_files(engine: ExportEngine, directory: Path, files: tuple[ExportedFile, ...]) -> tuple[ToolCheck, ...]:
@@ -29,9 +33,10 @@ def _systemd(directory: Path, files: tuple[ExportedFile, ...]) -> tuple[ToolChec
 
 def _compose(directory: Path, files: tuple[ExportedFile, ...]) -> tuple[ToolCheck, ...]:
     overrides = [word for file in files if file.path.startswith("compose.") for word in ("-f", file.path)]
+    required = {name: "set" for file in files for name in _REQUIRED.findall(file.text)}
     for program in (("docker", "compose"), ("docker-compose",), ("podman-compose",)):
         if _run(*program, "version", directory=directory).verdict is Verdict.PASS:
-            return (_run(*program, *overrides, "config", directory=directory),)
+            return (_run(*program, *overrides, "config", directory=directory, variables=required),)
     return (ToolCheck(tool="docker compose config", verdict=Verdict.SKIP, detail="not installed here"),)
 
 
@@ -52,14 +57,20 @@ def _kubernetes(directory: Path, files: tuple[ExportedFile, ...]) -> tuple[ToolC
     return (ToolCheck(tool="kubernetes-validate", verdict=verdict, detail="; ".join(complaints)),)
 
 
-def _run(*argv: str, directory: Path) -> ToolCheck:
+def _run(*argv: str, directory: Path, variables: Mapping[str, str] | None = None) -> ToolCheck:
     tool = " ".join(word for word in argv[:3] if not word.startswith(("/", "-")))
     program = find_program(argv[0])
     if program is None:
         return ToolCheck(tool=tool, verdict=Verdict.SKIP, detail="not installed here")
     try:
         done = subprocess.run(
-            (program, *argv[1:]), cwd=directory, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+            (program, *argv[1:]),
+            cwd=directory,
+            env={**os.environ, **(variables or {})},
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return ToolCheck(tool=tool, verdict=Verdict.ERROR, detail=f"not done after {_TIMEOUT_S:g} s")

@@ -106,10 +106,11 @@ def _service(system: ExportedSystem, exported: ExportedService) -> dict[str, Any
     service, packaging = exported.service, packaging_of(system, exported)
     body: dict[str, Any] = {"image": packaging.image}
     if packaging.dockerfile:
-        body["build"] = {
-            "context": _relative(system, ""),
-            "dockerfile": _from_project(system, packaging.dockerfile),
-        }
+        if _builds(system, exported, packaging):
+            body["build"] = {
+                "context": _relative(system, ""),
+                "dockerfile": _from_project(system, packaging.dockerfile),
+            }
         body["user"] = f"{service.user or os.getuid()}:{service.group or os.getgid()}"
     words = images.words_inside(exported, packaging)
     body["working_dir"] = service.cwd
@@ -138,6 +139,13 @@ def _service(system: ExportedSystem, exported: ExportedService) -> dict[str, Any
     if extension := _extension(exported):
         body[EXTENSION] = extension
     return body
+
+
+def _builds(system: ExportedSystem, exported: ExportedService, packaging: Packaging) -> bool:
+    """Report whether a service builds its image: of those that always run, the first, or all would build it at once."""
+    sharing = [service for service in system.services if packaging_of(system, service).image == packaging.image]
+    first = next((service for service in sharing if not _profiles(system, service)), exported)
+    return first is exported
 
 
 def _profiles(system: ExportedSystem, exported: ExportedService) -> dict[str, Any]:

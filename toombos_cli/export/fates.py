@@ -69,7 +69,7 @@ SERVICE: Mapping[str, Fates] = {
     "run": _fates(_TASK_ONCE, _TASK_ONCE, _TASK_ONCE),
     "inputs": _fates(_TASK_ONCE, _TASK_ONCE, _TASK_ONCE),
     "timeout_s": _fates("TimeoutStartSec=", Left("Compose ends no task that takes too long"), "activeDeadlineSeconds"),
-    "port": _fates("the service's own command", "expose, ports on 127.0.0.1", "containerPort, Service"),
+    "port": _fates("the service's own command", "ports on 127.0.0.1", "Service, probes"),
     "title": _fates("Description=", f"comment, {_TABLE}", "annotation"),
     "role": _fates("comment", _TABLE, "label"),
     "optional": _fates("not wanted by the target", "profiles", "replicas: 0"),

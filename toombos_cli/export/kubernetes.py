@@ -33,6 +33,8 @@ def export(system: ExportedSystem) -> Exported:
     if any("completed" in waits_of(service).values() for service in services):
         about = comment("Lets init containers ask whether a task has completed.")
         files.append(object_file("base/waiting.yaml", about, _reader_of_jobs(system)))
+    if claims := [_claim(system, service) for service in services if service.keeps_data]:
+        files.append(object_file("base/claims.yaml", _ABOUT_CLAIMS, claims))
     if system.clear_secrets is not None:
         secret = named_object(system, "v1", "Secret", secret_name(system)) | {"stringData": dict(system.clear_secrets)}
         files.append(object_file("base/secrets.yaml", "", [secret], private=True))
@@ -47,6 +49,7 @@ def export(system: ExportedSystem) -> Exported:
     return Exported(files=tuple(files), left_out=left_out, commands=tuple(_commands(system, services)))
 
 
+_ABOUT_CLAIMS = comment("The data. What deletes base/services keeps it.")
 _ABOUT_MODE = comment("The variables of the mode, which override all others: none here, some in each of overlays/.")
 
 
@@ -61,7 +64,8 @@ def _commands(system: ExportedSystem, services: list[ExportedService]) -> Iterat
         names = dict.fromkeys(name.removesuffix(OPTIONAL) for service in services for name in service.env_files)
         present = [str(path) for name in names if (path := system.manifest.project / name).is_file()]
         files = [f"--from-env-file={path}" for path in present]
-        yield joined(("kubectl", "create", "secret", "generic", secret_name(system), *files))
+        if files:
+            yield joined(("kubectl", "create", "secret", "generic", secret_name(system), *files))
     overlay = f"overlays/{plain_name(system.first_mode)}" if system.first_mode else "base"
     yield joined(("kubectl", "apply", "-k", str(system.output / overlay)))
     if has_toombos:
@@ -72,8 +76,6 @@ def _of_service(system: ExportedSystem, exported: ExportedService, left_out: tup
     path = f"base/services/{plain_name(exported.name)}.yaml"
     about = comment(exported.service.label) + left_out_comment(left_out, exported.name)
     documents = [*_config_maps(system, exported)]
-    if exported.keeps_data:
-        documents.append(_claim(system, exported))
     if exported.service.is_task:
         documents.append(_job(system, exported))
         return object_file(path, about, documents)
@@ -97,11 +99,12 @@ def _config_maps(system: ExportedSystem, exported: ExportedService) -> Iterator[
 
 
 def _service(system: ExportedSystem, exported: ExportedService) -> Document:
+    """Return the name and port by which the others reach a service; no pod opens a port of the machine it runs on."""
     port = exported.service.port
     return named_object(system, "v1", "Service", plain_name(exported.name), of=exported.name) | {
         "spec": {
             "selector": selector_of(exported),
-            "ports": [{"name": "main", "port": port, "targetPort": "main"}],
+            "ports": [{"name": "main", "port": port, "targetPort": port}],
         }
     }
 

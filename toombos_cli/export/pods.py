@@ -61,8 +61,13 @@ def pod_of(system: ExportedSystem, exported: ExportedService) -> Document:
     spec["containers"] = [_container(system, exported, packaging)]
     spec["terminationGracePeriodSeconds"] = math.ceil(service.grace_period_s)
     if volumes := _volumes(system, exported, packaging):
-        spec["volumes"] = [{"name": plain_name(root), **source} for root, source in volumes.items()]
+        spec["volumes"] = [{"name": _volume(exported, root), **source} for root, source in volumes.items()]
     return {"metadata": metadata, "spec": spec}
+
+
+def _volume(exported: ExportedService, root: str) -> str:
+    """Return the name of a volume; podman shares those of the same name between pods."""
+    return plain_name(f"{exported.name}-{root}")
 
 
 def _volumes(system: ExportedSystem, exported: ExportedService, packaging: Packaging) -> dict[str, Document]:
@@ -83,8 +88,6 @@ def _container(system: ExportedSystem, exported: ExportedService, packaging: Pac
     words = images.words_inside(exported, packaging)
     container["command" if packaging.dockerfile else "args"] = [_text(word) for word in words]
     container |= _variables(system, exported, packaging)
-    if service.port:
-        container["ports"] = [{"name": "main", "containerPort": service.port}]
     container |= _probes(exported, packaging)
     if hook := _pre_stop(exported):
         container["lifecycle"] = {"preStop": {"exec": {"command": hook}}}
@@ -93,7 +96,8 @@ def _container(system: ExportedSystem, exported: ExportedService, packaging: Pac
     if service.stdin == "open":
         container["stdin"] = True
     if volumes := _volumes(system, exported, packaging):
-        container["volumeMounts"] = [{"name": plain_name(root), "mountPath": f"{INSIDE}/{root}"} for root in volumes]
+        mounts = [{"name": _volume(exported, root), "mountPath": f"{INSIDE}/{root}"} for root in volumes]
+        container["volumeMounts"] = mounts
     if packaging.dockerfile:
         container["securityContext"] = container_security()
     return container

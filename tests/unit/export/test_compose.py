@@ -90,6 +90,21 @@ def test_the_packaged_system_has_its_monitoring_in_a_profile(tmp_path):
     assert services["prometheus"]["profiles"] == ["monitoring"]
 
 
+def test_an_image_is_built_by_one_service(tmp_path):
+    run_export(load_manifest(tmp_path), ExportEngine.COMPOSE, output=tmp_path / "out", check=False)
+    services = yaml.safe_load((tmp_path / "out" / "compose.yaml").read_text())["services"]
+    building = [name for name, service in services.items() if "build" in service]
+    assert building == ["crm"]
+    assert services["generator"]["image"] == services["crm"]["image"]
+
+
+def test_dry_run_mode_lets_the_generator_reach_the_mocks_by_name(tmp_path):
+    run_export(load_manifest(tmp_path), ExportEngine.COMPOSE, output=tmp_path / "out", check=False)
+    services = yaml.safe_load((tmp_path / "out" / "compose.yaml").read_text())["services"]
+    assert services["generator"]["environment"]["EGRESS_ALLOWED_HOSTS"] == "${EGRESS_ALLOWED_HOSTS:-crm,platform}"
+    assert services["crm"]["environment"]["ALLOWED_HOSTS"] == "${ALLOWED_HOSTS:-crm}"
+
+
 def test_the_alert_receiver_listens_where_alertmanager_sends(tmp_path):
     run_export(load_manifest(tmp_path), ExportEngine.COMPOSE, output=tmp_path / "out", check=False)
     services = yaml.safe_load((tmp_path / "out" / "compose.yaml").read_text())["services"]
@@ -144,7 +159,10 @@ def test_a_round_trip_keeps_the_packaged_system(packaged_there_and_back, name, k
 
 def test_a_round_trip_leads_to_the_mocks_on_this_machine_again(packaged_there_and_back):
     there, back = packaged_there_and_back
-    assert back.services["generator"].default_env == there.services["generator"].default_env
+    addresses = ("MOCK_CRM_BASE_URL", "MOCK_PLATFORM_BASE_URL")
+    assert [back.services["generator"].default_env[name] for name in addresses] == [
+        there.services["generator"].default_env[name] for name in addresses
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -79,6 +79,17 @@ def test_what_keeps_data_has_a_claim(objects):
     assert spec["template"]["spec"]["volumes"][0]["persistentVolumeClaim"] == {"claimName": "db-data"}
 
 
+def test_no_pod_shares_a_volume_or_a_port_of_its_machine(pods):
+    volumes = [volume["name"] for pod in pods.values() for volume in pod.get("volumes", ())]
+    assert len(set(volumes)) == len(volumes)
+    assert not any("ports" in pod["containers"][0] for pod in pods.values())
+
+
+def test_the_data_outlives_the_services(objects, exported):
+    claims = (exported[ExportEngine.KUBERNETES].output / "base" / "claims.yaml").read_text()
+    assert claims.count("kind: PersistentVolumeClaim") == sum(kind == "PersistentVolumeClaim" for kind, _ in objects)
+
+
 def test_every_mount_has_its_volume(pods):
     mounted = {
         name: {mount["name"] for mount in pod["containers"][0].get("volumeMounts", ())} for name, pod in pods.items()
