@@ -5,6 +5,7 @@ import shutil
 import pytest
 import yaml
 
+from toombos_cli.base.results import Verdict
 from toombos_cli.config.imports.run import run_import
 from toombos_cli.export.model import ExportEngine
 from toombos_cli.export.operations import run_export
@@ -172,3 +173,12 @@ def packaged_there_and_back(tmp_path_factory):
     run_export(there, ExportEngine.COMPOSE, output=project / "out", check=False)
     run_import(project / "out" / "compose.yaml", project, force=False)
     return there, load_manifest(project)
+
+
+@pytest.mark.skipif(shutil.which("podman-compose") is None, reason="podman-compose is not installed")
+@pytest.mark.parametrize("name", ["the packaged system", "the shop"])
+def test_podman_compose_accepts_the_files(shop, tmp_path, name):
+    report = run_export(
+        load_manifest(shop if name == "the shop" else tmp_path), ExportEngine.COMPOSE, output=None, check=True
+    )
+    assert [(check.verdict, check.detail) for check in report.checks] == [(Verdict.PASS, "")]
