@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from toombos_cli.base.untrusted import decode_untrusted_toml
 from toombos_cli.export import images
 from toombos_cli.export.build import INSIDE
 from toombos_cli.export.model import ExportedFile, ExportedSystem, LeftOut, plain_name
@@ -85,7 +84,7 @@ def _about_smoke(system: ExportedSystem) -> str:
 
 def _manifest(system: ExportedSystem) -> Document:
     text = system.manifest_text
-    if PLACE not in decode_untrusted_toml(text).get("places", ()):
+    if PLACE not in system.manifest.places:
         text = f"{text.rstrip()}\n{_place(system)}"
     return named_object(system, "v1", "ConfigMap", f"{system.name}-toombos") | {"data": {FILE_NAME: text}}
 
