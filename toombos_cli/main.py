@@ -51,8 +51,8 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("ui", "ui:ui", "Show the services, their logs and details on one screen, with a key for each command."),
     ("health", "health:health", "Check every service at once and give the reason for each one that is not healthy."),
     ("smoke", "smoke:smoke", "Use the running system as a client would and verify what it did."),
-    ("load", "load:load", "Put load on a service and measure what its users would experience."),
-    ("diagnose", "diagnose:diagnose", "Find out what is wrong, why, and what to type."),
+    ("load", "load:load", "Send load to a service and measure what its users would experience."),
+    ("diagnose", "diagnose:diagnose", "Find problems, their causes, and the commands that fix them."),
     ("backup", "backup", "Back up the system while it runs (`create`, the default) and manage the archives."),
     ("restore", "restore:restore", "Restore an archive, completely or not at all."),
     (
@@ -90,7 +90,7 @@ class Toombos(CommandsOnDemand):
         "dry-run-guide",
         (
             ("toombos start", "Start the services and wait until they are ready."),
-            ("toombos health", "See what is wrong, and the command that helps."),
+            ("toombos health", "See which services have a problem, and the command that helps."),
             ("toombos help", "List the pages of the documentation."),
         ),
     )

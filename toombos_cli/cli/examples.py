@@ -29,21 +29,21 @@ GUIDES: dict[str, Guide] = {
         "operations",
         (
             ("toombos restart", "Stop everything and start it again."),
-            ("toombos restart shop", "Restart one service, after a change of its code."),
+            ("toombos restart shop", "Restart one service after changing its code."),
         ),
     ),
     "run": Guide(
         "manifest",
         (
             ("toombos run migrate", "Run a task, such as a migration."),
-            ("toombos run migrate -- --plan", "Give it an argument."),
+            ("toombos run migrate -- --plan", "Pass an argument to the task."),
         ),
     ),
     "status": Guide(
         "operations",
         (
             ("toombos status", "Show every service."),
-            ("toombos status --watch", "Keep showing it; q ends it."),
+            ("toombos status --watch", "Keep the table up to date; q ends it."),
             ("toombos status --short", "Print one line, for a shell prompt."),
             ("toombos status --hosts all", "Show the services of every host of the manifest."),
         ),
@@ -52,7 +52,7 @@ GUIDES: dict[str, Guide] = {
         "operations",
         (
             ("toombos logs shop -n 20", "Show the last 20 lines of one service."),
-            ("toombos logs -f", "Keep showing new lines of all."),
+            ("toombos logs -f", "Follow the logs of all services."),
             ("toombos logs --errors --since 1h", "Show the errors of the last hour."),
             ("toombos logs --grep 'job [0-9]+'", "Show the lines that match."),
             ("toombos logs --hosts web1,web2 --errors", "Show the errors on two hosts."),
@@ -73,7 +73,7 @@ GUIDES: dict[str, Guide] = {
         "ui",
         (
             ("toombos ui", "Watch everything on one screen; ? lists the keys, q ends it."),
-            ("toombos ui --light", "Use dark letters on a light ground."),
+            ("toombos ui --light", "Use dark text on a light background."),
         ),
     ),
     "health": Guide(
@@ -83,7 +83,7 @@ GUIDES: dict[str, Guide] = {
             ("toombos health shop --watch 5", "Check one service every 5 seconds; q ends it."),
             ("toombos health --at all", "Check the system at every place of the manifest."),
             ("toombos health --hosts all", "Let every host of the manifest check itself."),
-            ("toombos health --format nagios", "Print what a Nagios plug-in prints."),
+            ("toombos health --format nagios", "Print the result for Nagios or Icinga."),
             ("toombos health --format junit > health.xml", "Write a JUnit file, for CI."),
         ),
     ),
@@ -93,7 +93,10 @@ GUIDES: dict[str, Guide] = {
             ("toombos smoke", "Run every step."),
             ("toombos smoke --only front", "Run one step and those that it needs."),
             ("toombos smoke --at staging", "Use the system at another place."),
-            ("toombos smoke --wait 60 --junit smoke.xml", "Wait until all is ready; write a JUnit file, for CI."),
+            (
+                "toombos smoke --wait 60 --junit smoke.xml",
+                "Wait until every service is ready; write a JUnit file, for CI.",
+            ),
         ),
     ),
     "load": Guide(
@@ -110,7 +113,7 @@ GUIDES: dict[str, Guide] = {
     "diagnose": Guide(
         "diagnose",
         (
-            ("toombos diagnose", "Find the causes of what is wrong."),
+            ("toombos diagnose", "Find problems and their causes."),
             ("toombos diagnose --only config", "Run one group of checks."),
             ("toombos diagnose --fix", "Run the safe fixes, asking before each."),
             ("toombos diagnose --at staging", "Find out what another place says of itself."),
@@ -158,7 +161,7 @@ GUIDES: dict[str, Guide] = {
             ("toombos restore --latest-good --only data", "Restore one directory."),
         ),
     ),
-    "recover": Guide("operations", (("toombos recover", "Start, restore and check, up to the first failure."),)),
+    "recover": Guide("operations", (("toombos recover", "Stop, archive, start and check, up to the first failure."),)),
     "config": Guide(
         "configuration",
         (
@@ -179,7 +182,7 @@ GUIDES: dict[str, Guide] = {
         (
             ("toombos config init", "Write a first .env."),
             ("toombos config init --manifest", "Write a first toombos.toml."),
-            ("toombos config init --from docker-compose.yml", "Write it from another tool's file."),
+            ("toombos config init --from docker-compose.yml", "Write a toombos.toml from another tool's file."),
         ),
     ),
     "config schema": Guide(
@@ -187,38 +190,46 @@ GUIDES: dict[str, Guide] = {
     ),
     "config encrypt": Guide("configuration", (("toombos config encrypt", "Encrypt every secret in .env."),)),
     "config rotate-key": Guide("configuration", (("toombos config rotate-key", "Use a new encryption key."),)),
-    "config trust": Guide("configuration", (("toombos config trust", "List the projects that are believed."),)),
+    "config trust": Guide(
+        "configuration", (("toombos config trust", "List the projects of other users that you trust."),)
+    ),
     "monitoring": Guide(
         "monitoring-runbook",
         (
             ("toombos monitoring up", "Start Prometheus, Alertmanager and Grafana."),
-            ("toombos monitoring status", "Show their addresses."),
+            ("toombos monitoring status", "Show the monitoring programs and their addresses."),
         ),
     ),
-    "monitoring up": Guide("monitoring-runbook", (("toombos monitoring up", "Start them."),)),
+    "monitoring up": Guide("monitoring-runbook", (("toombos monitoring up", "Start the monitoring programs."),)),
     "monitoring down": Guide(
-        "monitoring-runbook", (("toombos monitoring down", "Stop them; what they stored stays."),)
+        "monitoring-runbook", (("toombos monitoring down", "Stop the monitoring programs; their data stays."),)
     ),
     "monitoring restart": Guide(
-        "monitoring-runbook", (("toombos monitoring restart", "Stop them and start them again."),)
+        "monitoring-runbook", (("toombos monitoring restart", "Stop the monitoring programs and start them again."),)
     ),
-    "monitoring status": Guide("monitoring-runbook", (("toombos monitoring status", "Show their addresses."),)),
-    "monitoring logs": Guide("monitoring-runbook", (("toombos monitoring logs -n 20", "Show their last lines."),)),
+    "monitoring status": Guide(
+        "monitoring-runbook", (("toombos monitoring status", "Show the monitoring programs and their addresses."),)
+    ),
+    "monitoring logs": Guide(
+        "monitoring-runbook",
+        (("toombos monitoring logs -n 20", "Show the last 20 log lines of each monitoring program."),),
+    ),
     "monitoring reload": Guide(
-        "monitoring-runbook", (("toombos monitoring reload", "Let them read the manifest's changes."),)
+        "monitoring-runbook", (("toombos monitoring reload", "Apply changes of the manifest to monitoring."),)
     ),
     "monitoring check": Guide(
         "monitoring-runbook", (("toombos monitoring check --wait 60", "Check that every panel and rule has data."),)
     ),
     "alert": Guide("monitoring-runbook", (("toombos alert status", "List the open problems."),)),
     "alert test": Guide(
-        "monitoring-runbook", (("toombos alert test --severity P1", "Send a test message to those called for a P1."),)
+        "monitoring-runbook",
+        (("toombos alert test --severity P1", "Send a test message to the channels of P1 alerts."),),
     ),
     "alert send": Guide(
         "monitoring-runbook",
         (
             ("toombos alert send 'the disk is full' --severity P1", "Raise an alert."),
-            ("toombos alert send 'the disk is full' --resolved", "Say that it is over."),
+            ("toombos alert send 'the disk is full' --resolved", "Report that the problem is over."),
         ),
     ),
     "alert status": Guide("monitoring-runbook", (("toombos alert status", "List the open problems."),)),
@@ -230,14 +241,14 @@ GUIDES: dict[str, Guide] = {
         "operations",
         (
             ("toombos schedule install --print", "See what would be installed."),
-            ("toombos schedule install", "Install it."),
+            ("toombos schedule install", "Install the jobs."),
         ),
     ),
     "schedule remove": Guide("operations", (("toombos schedule remove", "Remove the jobs of this project."),)),
     "schedule run": Guide("operations", (("toombos schedule run backup", "Run one job now."),)),
     "export": Guide(
         "many-machines",
-        (("toombos export compose --check", "See what a Compose file would say, and what it would leave out."),),
+        (("toombos export compose --check", "See the Compose file, and what it would leave out."),),
     ),
     "export systemd": Guide(
         "many-machines",

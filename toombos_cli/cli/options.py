@@ -27,7 +27,7 @@ NoColor = Annotated[
     bool, typer.Option("--no-color", help="Print without colours (as NO_COLOR).", rich_help_panel=_GLOBAL)
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show more detail.", rich_help_panel=_GLOBAL)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.", rich_help_panel=_GLOBAL)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print problems only.", rich_help_panel=_GLOBAL)]
 StartTimeout = Annotated[
     float | None,
     typer.Option(
@@ -46,7 +46,7 @@ Github = Annotated[
     bool | None,
     typer.Option(
         "--github/--no-github",
-        help="Annotate what is wrong for GitHub Actions; by default in its steps.",
+        help="Print annotations for GitHub Actions; by default in its steps.",
         show_default=False,
     ),
 ]

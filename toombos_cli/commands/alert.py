@@ -41,7 +41,7 @@ def send_test(invocation: Invocation, severity: SeverityOption = "P3") -> None:
 @command
 def send(
     invocation: Invocation,
-    title: Annotated[str, typer.Argument(metavar="TITLE", help="What is wrong, in one line.")],
+    title: Annotated[str, typer.Argument(metavar="TITLE", help="The problem, in one line.")],
     body: Annotated[str, typer.Option("--body", metavar="TEXT", help="Details.")] = "",
     key: Annotated[
         str | None,

@@ -78,7 +78,7 @@ def create(
         typer.Option(
             "--accept",
             metavar="ROOT",
-            help="It may be empty or gone, although the last good archive has files of it; may be repeated.",
+            help="Accept that this root is empty or absent although the last good archive has it; may be repeated.",
             show_default=False,
         ),
     ] = None,

@@ -187,9 +187,9 @@ def trust(
         Path | None,
         typer.Argument(metavar="[DIR]", help="The directory; default: show the list.", show_default=False),
     ] = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Take the directory off the list.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the directory from the list.")] = False,
 ) -> None:
-    """Believe a project although another user owns it, or everybody may write it; show the list of such projects.
+    """Trust a project that another user owns or everybody may write; list the trusted projects.
 
     It counts for this user and for exactly this directory: its toombos.toml and .env then decide what toombos runs.
     """

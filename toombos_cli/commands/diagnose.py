@@ -112,7 +112,7 @@ def diagnose(
     github: options.Github = None,
     strict: options.Strict = False,
 ) -> None:
-    """Find out what is wrong, why, and what to type.
+    """Find problems, their causes, and the commands that fix them.
 
     Consequences are folded under their cause, so that one fault reads as one. No secret is printed.
     Exit 0 if there is no problem, or only warnings; exit 1 if something is wrong.

@@ -31,7 +31,7 @@ def events(
 ) -> None:
     """Show who started, stopped and restarted what, when and why: the history of the services.
 
-    It shows also what the supervisor did by itself, and how the processes ended. Exit 0 also if there is no event.
+    It includes what the supervisor did by itself, and how the processes ended. Exit 0 even if there is no event.
     """
     from toombos_cli.supervisor.events import run_events
 

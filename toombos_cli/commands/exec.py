@@ -16,7 +16,7 @@ def run_as_service(
     service: Annotated[
         str,
         typer.Argument(
-            metavar="SERVICE", show_default=False, autocompletion=options.complete("service"), help="Its name."
+            metavar="SERVICE", show_default=False, autocompletion=options.complete("service"), help="The service."
         ),
     ],
     words: Annotated[

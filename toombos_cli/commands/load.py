@@ -154,7 +154,7 @@ def load(
     github: options.Github = None,
     strict: options.Strict = False,
 ) -> None:
-    """Put load on a service and measure what its users would experience.
+    """Send load to a service and measure what its users would experience.
 
     Without options: 100 requests, 10 at a time, to the manifest's load target. With --rate or --stages, requests are
     sent on schedule however slow the responses are, and response times count from when a request was due.

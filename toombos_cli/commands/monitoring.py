@@ -112,7 +112,8 @@ def reload(invocation: Invocation) -> None:
 def check(
     invocation: Invocation,
     wait: Annotated[
-        float, typer.Option("--wait", min=0, metavar="SECONDS", help="Retry until all is well, at most this long.")
+        float,
+        typer.Option("--wait", min=0, metavar="SECONDS", help="Retry for at most this long, until every check passes."),
     ] = 0.0,
     at: options.At = None,
     strict: options.Strict = False,

@@ -16,11 +16,11 @@ def run(
     invocation: Invocation,
     task: Annotated[
         str,
-        typer.Argument(metavar="TASK", show_default=False, autocompletion=options.complete("task"), help="Its name."),
+        typer.Argument(metavar="TASK", show_default=False, autocompletion=options.complete("task"), help="The task."),
     ],
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[-- ARGUMENT]...", show_default=False, help="Added to its command."),
+        typer.Argument(metavar="[-- ARGUMENT]...", show_default=False, help="Arguments that are added to its command."),
     ] = None,
     mode: options.Mode = None,
     dry_run: options.DryRun = False,

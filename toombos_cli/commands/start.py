@@ -43,7 +43,8 @@ def start(
         typer.Option("--all-or-nothing", help="If a service fails, stop everything that this start has started."),
     ] = False,
     same_mode: Annotated[
-        bool, typer.Option("--same-mode", help="Start in the mode of the last start, or dry if there was none.")
+        bool,
+        typer.Option("--same-mode", help="Start in the mode of the last start, or in dry-run mode if there was none."),
     ] = False,
     adopt: Annotated[
         bool,

@@ -19,7 +19,7 @@ def stop(
 ) -> None:
     """Stop the services, dependents first, and wait until their processes are gone and their ports are free.
 
-    Exit 0 also if nothing was running.
+    Exit 0 even if nothing was running.
     """
     from toombos_cli.project.interruption import forget_stopped
     from toombos_cli.supervisor.operations import run_stop

@@ -30,7 +30,7 @@ def ui(
 ) -> None:
     """Show the services, their logs and details on one screen, with a key for each command.
 
-    `?` lists the keys; whatever changes something is confirmed first. Exit 0 after `q`.
+    `?` lists the keys; commands that change something are confirmed first. Exit 0 after `q`.
     """
     if invocation.format == "json":
         raise UsageError("a screen is not JSON", hint=here("status", "--json"))
