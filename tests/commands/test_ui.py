@@ -167,6 +167,9 @@ def test_what_changes_something_is_confirmed_and_then_runs_as_the_command(
         await pilot.press("escape")
         assert room.command_run is None
         await pilot.press(key)
+        if key == "r":  # a question without a text to edit is not answered by accident
+            await pilot.press("enter", "space")
+            assert room.command_run is None
         await pilot.press(*(("enter",) if key == "t" else ("y",)))
         assert room.query_one(TabbedContent).active == "output"
         await until(lambda: "-- ended with exit code 0" in text_of(room, "#output-text"), "the command did not end")

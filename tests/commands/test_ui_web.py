@@ -12,6 +12,7 @@ import aiohttp
 import httpx
 import pytest
 
+from tests.support.devtools import opened
 from tests.support.runner import begin_toombos
 from tests.support.waiting import wait_for
 from toombos_cli import processes
@@ -23,12 +24,14 @@ def served(project: Path) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
     (project / "toombos.toml").write_text('[services.lonely]\ncommand = ["sleep", "60"]\nscheme = "none"\n')
     with begin_toombos("ui", "--web", cwd=project) as process:
         assert process.stderr is not None
-        found = re.search(r"(http://127\.0\.0\.1:\d+/)\?token=\S+", process.stderr.readline())
-        assert found
-        wait_for(lambda: reachable(found[1]), what="the server")
-        yield process, found[1], found[0]
-        process.terminate()
-        process.wait(20)
+        try:
+            found = re.search(r"(http://127\.0\.0\.1:\d+/)\?token=\S+", process.stderr.readline())
+            assert found
+            wait_for(lambda: reachable(found[1]), what="the server")
+            yield process, found[1], found[0]
+        finally:
+            process.terminate()
+            process.wait(20)
 
 
 def reachable(address: str) -> bool:
@@ -81,3 +84,25 @@ def test_the_screen_is_shown_and_ends_with_its_connection(tmp_path: Path, kill: 
     with served(tmp_path) as (process, address, opening):
         pid = asyncio.run(first_screen(process, address, opening, kill=kill))
         wait_for(lambda: processes.identify(pid) is None, what="the end of the screen")
+
+
+async def use_in_chromium(process: subprocess.Popen[str], opening: str, directory: Path) -> None:
+    """Press keys and click, without a click before the first key."""
+    async with opened(opening, directory) as page:
+        await page.until(lambda: "lonely" in page.received, "no table")
+        assert await page.value("document.title") == "toombos"
+        await page.press("?")
+        await page.until(lambda: "Newest line" in page.received, "the key showed no help")
+        await page.press("z")  # closes the help
+        cell = await page.value("document.querySelector('.xterm-helper-textarea').getBoundingClientRect().toJSON()")
+        await page.click(30 * cell["width"], 4.5 * cell["height"])  # the third tab, below the two rows
+        await page.until(lambda: "no command was run yet" in page.received, "the click showed no output")
+        [pid] = children(process.pid)
+        await page.press("q")
+        wait_for(lambda: processes.identify(pid) is None, what="the end of the screen")
+
+
+def test_keys_and_clicks_work_in_chromium_from_the_first_one_on(tmp_path: Path):
+    (tmp_path / "project").mkdir()
+    with served(tmp_path / "project") as (process, _, opening):
+        asyncio.run(use_in_chromium(process, opening, tmp_path / "browser"))

@@ -4,7 +4,7 @@ import html
 import json
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,15 @@ addEventListener('load', () => {
 WIDTHS = (400, 1600)
 
 
+def chromium(directory: Path, *options: str) -> list[str]:
+    """Return the command line of a headless Chromium that has its files in the directory."""
+    return [
+        needs("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        f"--user-data-dir={directory}", *options,
+    ]  # fmt: skip
+
+
 def look_at(pages: Mapping[str, str], directory: Path, *, dark: bool) -> dict[tuple[str, int], dict[str, Any]]:
     """Return what Chromium makes of each page at each of WIDTHS, by (name, width)."""
     keys = [(name, width) for name in pages for width in WIDTHS]
@@ -86,12 +95,8 @@ def look_at(pages: Mapping[str, str], directory: Path, *, dark: bool) -> dict[tu
 
 
 def _title(file: Path, directory: Path, *, dark: bool) -> str:
-    argv: Sequence[str] = [
-        needs("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        f"--blink-settings=preferredColorScheme={0 if dark else 1}", f"--user-data-dir={directory / 'browser'}",
-        "--window-size=1700,1000", "--dump-dom", file.as_uri(),
-    ]  # fmt: skip
+    colors = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
+    argv = chromium(directory / "browser", colors, "--window-size=1700,1000", "--dump-dom", file.as_uri())
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True)
     title = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)
     assert title, done.stdout[:500]

@@ -1,4 +1,4 @@
-"""The questions of the screen: whether to run a command, and what the keys do."""
+"""The dialogs of the screen: whether to run a command, and what the keys do."""
 
 import shlex
 from collections.abc import Iterable
@@ -30,6 +30,7 @@ class _Dialog(ModalScreen[R]):
 class Confirmation(_Dialog[tuple[str, ...] | None]):
     """Asks whether to run a command line. It returns the arguments that were added, or None for "no"."""
 
+    AUTO_FOCUS = "Input"  # and no button, or Enter would answer by accident
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes"),
         Binding("n,escape", "answer(False)", "No"),
@@ -49,10 +50,6 @@ class Confirmation(_Dialog[tuple[str, ...] | None]):
             with Horizontal():
                 yield Button("Yes (y)" if self._arguments is None else "Run (Enter)", id="yes", compact=True)
                 yield Button("No (n)" if self._arguments is None else "No (Esc)", id="no", compact=True)
-
-    def on_mount(self) -> None:
-        """Focus what is typed into, if anything; no button, or Enter would answer by accident."""
-        self.set_focus(self.query_one(Input) if self._arguments is not None else None)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Answer with the button."""

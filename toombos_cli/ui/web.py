@@ -20,6 +20,13 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'self' data:; script-src 'self' 'unsafe-inline'; connect-src 'self' ws:;"
     " style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
 }
+_IN_HEAD = """<title>toombos</title>
+<script>
+  const focusTerminal = () => document.querySelector("textarea.xterm-helper-textarea")?.focus();
+  addEventListener("load", focusTerminal); // or keys go nowhere until somebody clicks
+  addEventListener("focus", focusTerminal);
+</script>
+</head>"""
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -52,6 +59,12 @@ class GuardedServer(Server):
             f"the screen is at {self.address}\nIt opens once, in one browser of this machine. Ctrl-C ends it.\n"
         )
         sys.stderr.flush()
+
+    async def handle_index(self, request: web.Request) -> web.Response:
+        """Return the page, with a title, and with the focus on the terminal."""
+        page: web.Response = await super().handle_index(request)  # type: ignore[assignment]
+        page.text = (page.text or "").replace("</head>", _IN_HEAD, 1)
+        return page
 
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()

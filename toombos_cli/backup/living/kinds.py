@@ -39,7 +39,7 @@ class Signature:
     links: tuple[str, ...] = ()
 
     def fits(self, directory: bytes) -> bool:
-        """Report whether the rest of what the kind needs is there too."""
+        """Report whether the other files of this kind of store are there too."""
         return all(os.path.lexists(os.path.join(directory, name)) for name in self.beside)
 
     def covers(self, name: bytes) -> bool:

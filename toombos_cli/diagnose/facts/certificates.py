@@ -52,7 +52,7 @@ def _gather(facts: Facts) -> tuple[CertificateFacts, ...]:
 
 
 def _served(service: Service) -> CertificateFacts:
-    """Return the certificate that a service serves, whoever signed it. Raise OSError or ValueError."""
+    """Return the certificate that a service serves, without verifying it. Raise OSError or ValueError."""
     import ssl
 
     from cryptography.x509 import load_der_x509_certificate
