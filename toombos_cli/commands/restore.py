@@ -48,7 +48,7 @@ def restore(
     ] = None,
     preview: options.Preview = False,
     no_start: Annotated[bool, typer.Option("--no-start", help="Leave the services stopped afterwards.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Without a terminal, nothing is asked.")] = False,
     recover: Annotated[
         bool, typer.Option("--recover", help="Only finish or undo an interrupted restore, and start what it stopped.")
     ] = False,

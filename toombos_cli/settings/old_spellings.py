@@ -1,7 +1,9 @@
 """Pydantic 1 syntax in a project's own Python files, which pydantic 2 does not read as settings."""
 
+import ast
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +12,6 @@ _MOST_FILES = 2000
 _MOST_BYTES = 512 * 1024
 _NOT_SOURCES = {"node_modules", "venv", "env", "site-packages", "run", "logs", "data", "backups", "build", "dist"}
 _SETTINGS = re.compile(r"\bBaseSettings\b")
-# What pydantic 2 still reads (class Config, @validator) is no fault, although it is deprecated.
-_SPELLINGS = (
-    (
-        re.compile(r"^\s*from\s+pydantic\s+import\s+[^#\n]*\bBaseSettings\b"),
-        "it as: from pydantic_settings import ...",
-    ),
-    (re.compile(r"\bField\([^)\n]*\benv\s*="), "Field(validation_alias=...)"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +35,27 @@ def _spellings(path: Path) -> Iterator[OldSpelling]:
         return
     if not _SETTINGS.search(text):
         return
-    for number, line in enumerate(text.splitlines(), start=1):
-        for pattern, now in _SPELLINGS:
-            if pattern.search(line):
-                yield OldSpelling(path=path, line=number, now=now)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # about the file, such as an invalid escape
+            nodes = list(ast.walk(ast.parse(text)))
+    except (SyntaxError, ValueError):  # not Python 3
+        return
+    for line, now in sorted(found for node in nodes for found in _old(node)):
+        yield OldSpelling(path=path, line=line, now=now)
+
+
+def _old(node: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the line of an old spelling, and what to write. What pydantic 2 only deprecates is none."""
+    if isinstance(node, ast.ImportFrom) and node.module == "pydantic":
+        yield from (
+            (name.lineno, "it as: from pydantic_settings import ...")
+            for name in node.names
+            if name.name == "BaseSettings"
+        )
+    if isinstance(node, ast.Call) and "env" in {keyword.arg for keyword in node.keywords}:
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if called == "Field":
+            yield node.lineno, "Field(validation_alias=...)"
 
 
 def _python_files(project: Path) -> Iterator[Path]:

@@ -441,10 +441,19 @@ def test_settings_written_for_pydantic_1_are_reported_with_their_lines(configure
     )
     (configured.path / ".venv").mkdir()
     (configured.path / ".venv" / "x.py").write_text("from pydantic import BaseSettings\n")
+    (configured.path / "text.py").write_text('TEXT = """\nfrom pydantic import BaseSettings\nField(env=1)\\d"""\n')
+    (configured.path / "python2.py").write_text("from pydantic import BaseSettings\nprint 1\n")
+    several = configured.path / "several.py"
+    several.write_text(
+        "from pydantic import (\n    Field,\n    BaseSettings,\n)\n\na = pydantic.Field(\n    '', env='B'\n)\n"
+    )
 
     found = configured.findings()["pydantic_v1"]
 
-    assert [f.evidence[0].place for f in found] == [f"{source}:1", f"{source}:4"]
+    assert [f.evidence[0].place for f in found] == [
+        *(f"{source}:1", f"{source}:4"),
+        *(f"{several}:3", f"{several}:6"),
+    ]
 
 
 def test_a_service_open_to_the_network_without_a_key_is_a_failure(configured: Project):
