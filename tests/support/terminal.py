@@ -10,11 +10,12 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.runner import TOOMBOS
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, waited_for_cpu
 
 _LOOK_S = 0.05
 
@@ -102,6 +103,21 @@ class Session:
     def press(self, keys: str) -> None:
         """Type these keys."""
         os.write(self._ours, keys.encode())
+
+    def time_until(self, shown: str, *, after: str) -> float:
+        """Type keys; return the seconds until the text is printed anew, without those in which a CPU was waited for."""
+        known, waited, begun = len(self._text), self._waited_for_cpu(), time.perf_counter()
+        self.press(after)
+        while shown.encode() not in self._text[known:]:
+            took = time.perf_counter() - begun
+            assert took < 15, f"{shown!r} was not printed after {after!r}"
+            time.sleep(0.001)
+        return time.perf_counter() - begun - (self._waited_for_cpu() - waited)
+
+    def _waited_for_cpu(self) -> float:
+        """Return for how long the main thread of the command, and both threads here, were ready but had no CPU."""
+        own = (f"self/task/{thread}" for thread in (threading.get_native_id(), self._reader.native_id))
+        return waited_for_cpu(f"{self.process.pid}/task/{self.process.pid}", *own)
 
     @property
     def echoes(self) -> bool:

@@ -1,5 +1,6 @@
 """`toombos ui`."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from toombos_cli.base.errors import OperationError, UsageError
 from toombos_cli.base.fixes import here
 from toombos_cli.cli.invocation import Invocation, command
 from toombos_cli.cli.known_services import known_services
+
+_COLLECTED_AT_ONCE = 2_000
+_TURN_OF_A_THREAD_S = 0.0005
 
 
 @command
@@ -50,7 +54,8 @@ def ui(
     watched = WatchedSystem(invocation=invocation, services=services, manifest=manifest)
     driver = BrowserDriver if in_browser else None
     room = OperationsRoom(watched, light=_is_light() if light is None else light, driver_class=driver)
-    code = room.run()
+    with _short_pauses():
+        code = room.run()
     if room.command_run is not None:
         room.command_run.see_off()
     if room.bug is not None:
@@ -83,6 +88,15 @@ def _extra() -> Iterator[None]:
         if (error.name or "").partition(".")[0] not in ("textual", "textual_serve", "aiohttp"):
             raise
         raise OperationError(f"the screen needs {error.name}", hint="pip install 'toombos[ui]'") from None
+
+
+@contextmanager
+def _short_pauses() -> Iterator[None]:
+    """Collect few objects at a time, and let the thread that paints wait briefly for those that read."""
+    gc.freeze()
+    gc.set_threshold(_COLLECTED_AT_ONCE)
+    sys.setswitchinterval(_TURN_OF_A_THREAD_S)
+    yield
 
 
 def _is_light() -> bool:

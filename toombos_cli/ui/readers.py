@@ -124,6 +124,8 @@ def _follow(watched: WatchedSystem, service: str, thread: Background) -> None:
             if sum(map(len, raw)) > _FLOOD_BYTES:
                 followers[name] = Follower(files[name])
                 new.append(f"-- {name}: {size(followers[name].place - before)} at once; these are the last lines")
+            elif len(raw) > _MOST_LINES:
+                new.append(f"-- {name}: {len(raw) - _MOST_LINES} lines are left out here")
             new += [shown(name, text_of(line)) for line in raw[-_MOST_LINES:]]
         for name, events in events_among_logs(history.poll(), files).items():
             new += [shown(name, event.line) for event in events]
