@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.test_command_line import all_commands, with_help
+from tests.support.printed_commands import PAGES, in_blocks, in_sentences
 from toombos_cli.base.pages import page_titles
 from toombos_cli.cli.examples import GUIDES
 from toombos_cli.main import Toombos, main
@@ -42,6 +43,12 @@ def test_every_example_is_accepted(line, capsys):
     words = shlex.split(line.partition(" > ")[0])
     assert words[0] == "toombos"
     assert main(with_help(words[1:])) == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_line_of_a_page_is_accepted(page, capsys):
+    lines = dict.fromkeys([*in_blocks(page), *in_sentences(page)])
+    assert [line for line in lines if main(with_help(shlex.split(line)[1:])) != 0] == [], capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", page_titles())
