@@ -11,7 +11,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.runner import TOOMBOS
@@ -58,16 +58,21 @@ def on_a_terminal(
 
 
 class Session:
-    """A `toombos` that runs on a terminal of its own, which is its controlling one, until the block ends."""
+    """A `toombos` that runs on a terminal of its own, which is its controlling one, until the block ends.
 
-    def __init__(self, *args: str, cwd: Path, width: int) -> None:
+    `program` is the command line that the arguments are added to.
+    """
+
+    def __init__(
+        self, *args: str, cwd: Path, width: int, program: Sequence[str] = TOOMBOS, term: str = "xterm-256color"
+    ) -> None:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
         clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM", "COLUMNS", "LINES")}
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _WITH_CONTROLLING_TERMINAL, *TOOMBOS, *args],
+            [sys.executable, "-P", "-c", _WITH_CONTROLLING_TERMINAL, *program, *args],
             cwd=cwd,
-            env=clean | {"TERM": "xterm-256color"},
+            env=clean | {"TERM": term},
             stdout=theirs,
             stderr=theirs,
             stdin=theirs,
