@@ -114,5 +114,7 @@ def test_a_smoke_test_that_tested_nothing_says_so(toombos, project):
     (project / "toombos.toml").write_text(OPTIONAL.replace("PORT", str(free_port())))
     done = toombos("smoke")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "smoke test: nothing was tested, 2 skipped")
-    assert json.loads(toombos("smoke", "--json").stdout)["verdict"] == "skip"
+    report = json.loads(toombos("smoke", "--json").stdout)
+    assert report["verdict"] == "skip"
+    assert report["data"]["steps"][-1]["detail"] == "a is not started"
     assert toombos("smoke", "--strict").returncode == 1

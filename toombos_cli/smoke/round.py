@@ -56,7 +56,7 @@ class Round:
         self._plan = plan
         self._sockets = sockets
         self._notify = notify
-        self._unhealthy: set[str] = set()
+        self._unhealthy: dict[str, str] = {}
         self._unknown: set[str] = set()
         self._proven: set[str] = set()
         self._exchanges = Exchanges(
@@ -123,7 +123,7 @@ class Round:
 
     def _no_request_to(self, service: Service, complaint: str) -> StepResult:
         """Return a failure, and skip the steps: they might send a key to the stranger."""
-        self._unhealthy.add(service.name)
+        self._unhealthy[service.name] = "not healthy"
         return StepResult(
             name=HEALTH + service.name,
             service=service.name,
@@ -143,7 +143,7 @@ class Round:
         why_not = why_left_out(service, result, state) if result.reason is not Reason.NOT_KNOWN else result.detail
         verdict = health_verdict(result.reason, result.cause) if why_not is None else Verdict.SKIP
         if verdict not in (Verdict.PASS, Verdict.WARN):
-            self._unhealthy.add(service.name)
+            self._unhealthy[service.name] = "not healthy" if why_not is None else "not started"
         wrong = verdict in (Verdict.FAIL, Verdict.ERROR)
         return StepResult(
             name=HEALTH + service.name,
@@ -186,9 +186,8 @@ class Round:
             return f"{' and '.join(unknown)} cannot be asked from here"
         if step.loopback_only and self._system.place:
             return "not known here: the sockets of another place cannot be seen"
-        unhealthy = [name for name in needed if name in self._unhealthy]
-        if unhealthy:
-            return f"{' and '.join(unhealthy)} {'is' if len(unhealthy) == 1 else 'are'} not healthy"
+        if unhealthy := [f"{name} is {self._unhealthy[name]}" for name in needed if name in self._unhealthy]:
+            return " and ".join(unhealthy)
         if step.is_writing and not self._system.may_write:
             return f"writes, and the place {self._system.place} does not allow it"
         if step.is_writing and step.service not in self._proven:
