@@ -30,7 +30,7 @@ def painted(view: str, size: tuple[int, int], *, light: bool = False, expected: 
         await pilot.press(*VIEWS[view])
         if view == "details":
             room.fill_details()
-        for _ in range(100):
+        for _ in range(1000 if expected else 50):
             await pilot.pause(0.02)
             if room.painted == expected:
                 break

@@ -13,7 +13,7 @@ import aiohttp
 
 from tests.support.browser import chromium
 
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 
 
 class Page:

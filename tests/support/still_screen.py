@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.text import Text
 from textual.pilot import Pilot
 
+from toombos_cli.base.fixes import name_project
 from toombos_cli.cli.invocation import GlobalOptions, Invocation
 from toombos_cli.project.state import Phase
 from toombos_cli.supervisor.reports import ServiceRow, SupervisorRow, SystemReport
@@ -105,6 +106,7 @@ def show(
     steps: Callable[[StillRoom, Pilot[int]], Awaitable[None]], *, size: tuple[int, int], light: bool = False
 ) -> None:
     """Show the still screen and run the steps on it."""
+    name_project(None)  # which commands of other tests have set
     room = StillRoom(light=light)
 
     async def run() -> None:

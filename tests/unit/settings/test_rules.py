@@ -451,8 +451,8 @@ def test_settings_written_for_pydantic_1_are_reported_with_their_lines(configure
     found = configured.findings()["pydantic_v1"]
 
     assert [f.evidence[0].place for f in found] == [
-        *(f"{source}:1", f"{source}:4"),
         *(f"{several}:3", f"{several}:6"),
+        *(f"{source}:1", f"{source}:4"),
     ]
 
 
