@@ -342,9 +342,16 @@ def test_a_path_in_a_log_line_gets_into_a_command_only_if_it_is_the_services_own
 WAYS_BACK: dict[str, tuple[Change, str]] = {
     "was stopped": (service("crm", **(GONE | {"phase": "stopped"})), ""),
     "was killed": (both(failed_start("exited"), service("crm", last_end=by_signal("SIGKILL"))), ""),
-    "ended in order": (both(failed_start("exited"), service("crm", last_end=exit_code(0))), ""),
+    "ended in order": (
+        both(service("crm", **(GONE | {"phase": "stopped"})), service("crm", last_end=exit_code(0))),
+        "",
+    ),
+    "ended in order before it was ready": (
+        both(failed_start("exited"), service("crm", last_end=exit_code(0))),
+        "in the foreground",
+    ),
     "ended with an error": (both(failed_start("exited"), service("crm", last_end=exit_code(1))), "find out why: "),
-    "crashed": (both(failed_start("exited"), service("crm", last_end=by_signal("SIGSEGV"))), "find out why: "),
+    "crashed": (both(failed_start("exited"), service("crm", last_end=by_signal("SIGSEGV"))), "PYTHONFAULTHANDLER=1"),
     "was not ready in time": (failed_start("timeout"), "startup_timeout_s"),
     "went to the background": (failed_start("background"), "foreground"),
     "exceeded a limit": (failed_start("limit"), "raise its limit"),

@@ -99,7 +99,7 @@ def _values(facts: Facts, one: Told) -> dict[str, str]:
 
 def _absolute(name: str, value: str, service: Service) -> str:
     """Return a path of a log line as it is for a shell anywhere: the service names it from its directory."""
-    return str(PurePath(service.cwd, value)) if name == "path" and value else value
+    return str(PurePath(service.cwd, value)) if name == "path" and value[:1] not in ("", "-") else value
 
 
 def _variables_with_the_value(facts: Facts, one: Told) -> str:

@@ -230,7 +230,7 @@ def _way_back(facts: Facts, found: ServiceFacts, begin: Fix) -> Fix:
         way = f"find out why: {show}"
     code = found.last_end.exit_code if found.last_end else None
     hint = facts.manifest.services[found.name].task_hint(code)
-    if way is None and code == 0 and not hint:
+    if way is None and code == 0 and found.phase == Phase.FAILED and not hint:  # before it was ready
         way = f"correct command in {table}: it has to serve in the foreground until it is stopped"
     if way is None and hint:
         way = f"{hint} of toombos.toml; otherwise find out why it ended: {show}"

@@ -67,14 +67,17 @@ def _in_use(facts: Facts) -> Iterator[tuple[Path, str, bool]]:
     places += [(project / manifest.backup.directory, "backups", True)]
     places += [(Path(service.cwd), f"the working directory of {n}", False) for n, service in manifest.services.items()]
     places += [(Path(os.environ.get("TMPDIR", "/tmp")), "temporary files", False)]  # noqa: S108  (only looked at)
-    places += [(mount, "a directory of the project", False) for mount in _mounts_below(project)]
+    places += [(mount, "a directory of the project", False) for mount in _mounts_below(facts)]
     yield from ((path, used_for, written) for path, used_for, written in places if path.is_dir())
 
 
-def _mounts_below(project: Path) -> list[Path]:
-    """Return the mount points in the project: a service may write to any of them."""
+def _mounts_below(facts: Facts) -> list[Path]:
+    """Return the mount points in the project, if there is one: a service may write to any of them."""
     import psutil
 
+    if facts.manifest.source.path is None:
+        return []
+    project = facts.manifest.project
     mounts = (Path(part.mountpoint) for part in psutil.disk_partitions(all=True))
     return sorted(mount for mount in mounts if mount != project and mount.is_relative_to(project))
 
