@@ -3,7 +3,7 @@
 import re
 from pathlib import PurePath
 
-from toombos_cli.diagnose.checks.log_evidence import DATED, Told
+from toombos_cli.diagnose.checks.log_evidence import DATED, LoggedProblem
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
 from toombos_cli.diagnose.facts.source import Facts
 
@@ -16,7 +16,7 @@ _FRAME = re.compile(r"""\s*(?:File "|at |-->|(?:file://)?/\S+:\d+)""")
 """A line that names a place in a traceback or stack, or the place above the source that Node quotes."""
 
 
-def place_of(facts: Facts, one: Told) -> tuple[str, LogEntry] | None:
+def place_of(facts: Facts, one: LoggedProblem) -> tuple[str, LogEntry] | None:
     """Return `FILE line N` with the line of the log that names it, or None.
 
     The message itself comes first, then the frame before it (Python, syntax errors of Node), then those after it: the
@@ -32,7 +32,7 @@ def place_of(facts: Facts, one: Told) -> tuple[str, LogEntry] | None:
     return next(((place, entry) for place, entry in named if place), None)
 
 
-def _around(facts: Facts, one: Told) -> list[LogEntry]:
+def _around(facts: Facts, one: LoggedProblem) -> list[LogEntry]:
     """Return the line with those near it, as far as they are among the last ones and no dated line lies between."""
     last = facts.get(LOGS)[one.logged_by].last
     at = next((i for i, entry in enumerate(last) if entry.offset == one.entry.offset), None)
@@ -44,7 +44,7 @@ def _around(facts: Facts, one: Told) -> list[LogEntry]:
     return [*last[begin:at], one.entry, *last[at + 1 : end]]
 
 
-def _named(facts: Facts, one: Told, text: str) -> str:
+def _named(facts: Facts, one: LoggedProblem, text: str) -> str:
     service = facts.manifest.services[one.logged_by]
     for found in _PLACE.finditer(text):
         path = PurePath(service.cwd, found["path"] or found["named"])

@@ -167,17 +167,17 @@ def pool(facts: Facts, found: DatabaseFacts) -> Iterator[Finding]:
     if found.connections is None or not found.max_connections:
         yield skip("only a running PostgreSQL server reports its connections")
         return
-    told = f"{found.connections} of {found.max_connections} connections are in use"
+    figures = f"{found.connections} of {found.max_connections} connections are in use"
     if found.connections > _NEARLY_ALL * found.max_connections:
         yield warn(
-            f"{told}{_held_by(found)}",
+            f"{figures}{_held_by(found)}",
             _at(found),
             service=_user(found),
             cause="new connections will be refused",
             fix=_fewer_connections(facts, found),
         )
     else:
-        yield ok(told)
+        yield ok(figures)
 
 
 def _exhausted(facts: Facts, found: DatabaseFacts) -> Finding:

@@ -67,7 +67,7 @@ def _cause_and_fix(facts: Facts, name: str, health: Probe) -> tuple[str, Fix]:
     if health.cause is Cause.CLIENT_CERTIFICATE:
         return "it knows its clients by certificates", advice(f"name one that it accepts: client_cert in {table}")
     if health.cause is Cause.HTTP2:
-        return "probes speak HTTP/1.1 unless told otherwise", advice(f"http2 = true in {table}")
+        return "probes speak HTTP/1.1 by default", advice(f"http2 = true in {table}")
     if health.reason == Reason.TLS:
         scheme = "https" if health.url.startswith("http:") else "http"
         return "the manifest and the service do not agree on TLS", advice(f'correct scheme = "{scheme}" in {table}')

@@ -10,7 +10,7 @@ from string import Formatter
 from toombos_cli.base.fixes import Fix, advice, command, shell, toombos
 from toombos_cli.base.redaction import is_secret_name
 from toombos_cli.diagnose.checks.code_places import place_of
-from toombos_cli.diagnose.checks.log_evidence import Told
+from toombos_cli.diagnose.checks.log_evidence import LoggedProblem
 from toombos_cli.diagnose.checks.port_holders import port_holder
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.interpreters import is_interpreter
@@ -25,7 +25,7 @@ _SHORTEST_VALUE = 3
 _WORD = re.compile(r"[\w@%+=:,./][\w@%+=:,./-]*")
 
 
-def cause_of(facts: Facts, one: Told) -> str:
+def cause_of(facts: Facts, one: LoggedProblem) -> str:
     """Return the cause as text."""
     if one.known is None:
         return "the service reported an error that toombos does not know"
@@ -34,7 +34,7 @@ def cause_of(facts: Facts, one: Told) -> str:
     return _filled(one.known.cause, _values(facts, one))
 
 
-def fix_of(facts: Facts, one: Told, *, begin: Fix | None) -> Fix:
+def fix_of(facts: Facts, one: LoggedProblem, *, begin: Fix | None) -> Fix:
     """Return the fix; `begin` is the command that starts the service again afterwards, None for one that runs."""
     then = f"; then: {begin}" if begin else ""
     show = logs(facts.manifest, one.logged_by, "--errors")
@@ -58,7 +58,7 @@ def fix_of(facts: Facts, one: Told, *, begin: Fix | None) -> Fix:
     return advice(f"{text}{then}") if text else advice(f"look at it: {show}{then}")
 
 
-def _argv(facts: Facts, one: Told) -> tuple[str, ...]:
+def _argv(facts: Facts, one: LoggedProblem) -> tuple[str, ...]:
     """Return the command, () if there is none, or if a value in it is unknown or cannot be trusted."""
     template = one.known.fix if one.known else ()
     values, service = _values(facts, one), facts.manifest.services[one.service]
@@ -81,7 +81,7 @@ def _is_harmless(value: str, service: Service, project: PurePath) -> bool:
     )
 
 
-def _values(facts: Facts, one: Told) -> dict[str, str]:
+def _values(facts: Facts, one: LoggedProblem) -> dict[str, str]:
     service = facts.manifest.services[one.service]
     place = place_of(facts, one)
     return {
@@ -102,7 +102,7 @@ def _absolute(name: str, value: str, service: Service) -> str:
     return str(PurePath(service.cwd, value)) if name == "path" and value[:1] not in ("", "-") else value
 
 
-def _variables_with_the_value(facts: Facts, one: Told) -> str:
+def _variables_with_the_value(facts: Facts, one: LoggedProblem) -> str:
     """Return the variables of the service, not secret, whose value the line quotes, joined by "or"; "" for none."""
     try:
         settings = facts.get(SETTINGS)

@@ -49,7 +49,7 @@ _OF_ITS_PROCESS = (None, FailureKind.EXITED, FailureKind.CONFIGURATION, FailureK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class LoggedProblem:
     """A line of a log that reports a problem. `known` is None for an unknown error.
 
     `culprit` is the other service that it is about, or "".
@@ -170,7 +170,7 @@ def programs_of(facts: Facts, name: str) -> Mapping[str, str]:
 
 
 @lru_cache(maxsize=256)  # every kind's check asks for the lines of every service
-def told(facts: Facts, name: str) -> tuple[Told, ...]:
+def logged_problems(facts: Facts, name: str) -> tuple[LoggedProblem, ...]:
     """Return the problems that the service reports in its present life, or reported in its last one, in their order.
 
     A line that only follows from an error counts if there is no error.
@@ -181,27 +181,27 @@ def told(facts: Facts, name: str) -> tuple[Told, ...]:
     if not may_report:
         return ()  # most services most of the time: the knowledge base need not be loaded
     possible = known_lines(facts).possible(entry.text for entry in entries)
-    found = tuple(one for entry in entries if (one := _told(facts, name, entry, possible, has_ended=has_ended)))
+    found = tuple(one for entry in entries if (one := _problem_in(facts, name, entry, possible, has_ended=has_ended)))
     found = tuple(one for one in found if not is_own_refusal(with_last_words(facts, name), one.entry))
     consequences = [one for one in found if one.known and one.known.severity == "consequence"]
     others = tuple(one for one in found if one not in consequences)
     return others if any(one.is_error for one in others) else found
 
 
-def _told(
+def _problem_in(
     facts: Facts, name: str, entry: LogEntry, possible: tuple[KnownEntry, ...], *, has_ended: bool
-) -> Told | None:
+) -> LoggedProblem | None:
     """Return what a line reports, or None if it reports no problem; `possible` are the known lines that it may be."""
     complains = entry.error or _WARNING.search(entry.text) is not None
     programs = programs_of(facts, name)
     match = first_match(possible, entry.text, complains=complains, is_last_word=has_ended, programs=programs)
     if match is None:
-        return Told(entry=entry, logged_by=name) if entry.error else None
+        return LoggedProblem(entry=entry, logged_by=name) if entry.error else None
     known, values = match[0].line, {key: value or "" for key, value in match[1].groupdict().items()}
     if known.severity == "note":
         return None
     culprit = _culprit(facts, name, known.culprit.format_map(_Values(values))) if known.culprit else ""
-    return Told(entry=entry, logged_by=name, known=known, values=tuple(values.items()), culprit=culprit)
+    return LoggedProblem(entry=entry, logged_by=name, known=known, values=tuple(values.items()), culprit=culprit)
 
 
 class _Values(dict[str, str]):
@@ -220,7 +220,7 @@ def _culprit(facts: Facts, name: str, named: str) -> str:
     return "" if there == name else there
 
 
-def is_over(facts: Facts, one: Told) -> bool:
+def is_over(facts: Facts, one: LoggedProblem) -> bool:
     """Return whether a later line of the log, or the connection that failed, shows that the problem is over."""
     if not ended(facts.get(SYSTEM).services[one.logged_by]) and has_succeeded_since(
         with_last_words(facts, one.logged_by), one.entry
@@ -238,7 +238,7 @@ def is_over(facts: Facts, one: Told) -> bool:
     return one.kind is LineKind.NETWORK and bool(one.culprit) and _is_reached_again(facts, one)
 
 
-def _has_recovered(facts: Facts, one: Told) -> bool:
+def _has_recovered(facts: Facts, one: LoggedProblem) -> bool:
     """Return whether the probes of a service that it concerns failed when this was logged, and succeed since."""
     at, services, history = one.entry.at, facts.manifest.services, facts.get(SYSTEM).history
     users = (name for name, service in services.items() if one.service in service.depends_on)
@@ -251,7 +251,7 @@ def _has_recovered(facts: Facts, one: Told) -> bool:
     return False
 
 
-def _takes_connections_again(facts: Facts, one: Told) -> bool:
+def _takes_connections_again(facts: Facts, one: LoggedProblem) -> bool:
     """Return whether some time has passed, and the database that refused connections has answered a query now."""
     if one.entry.at is None or facts.now - one.entry.at < _SETTLED_S:
         return False
@@ -262,7 +262,7 @@ def _takes_connections_again(facts: Facts, one: Told) -> bool:
     return any(d.served_by == one.service and d.connections is not None and not d.ping for d in databases)
 
 
-def _is_reached_again(facts: Facts, one: Told) -> bool:
+def _is_reached_again(facts: Facts, one: LoggedProblem) -> bool:
     """Return whether some time has passed, and both the service that could not be reached and its caller are well."""
     if one.entry.at is None or facts.now - one.entry.at < _SETTLED_S:
         return False
@@ -274,7 +274,7 @@ def _is_reached_again(facts: Facts, one: Told) -> bool:
     return all(name in probes and probes[name].health.reason is Reason.OK for name in both)
 
 
-def cause_id(one: Told) -> str:
+def cause_id(one: LoggedProblem) -> str:
     """Return the id of the finding about the line, with its service, as `Finding.explained_by` names it."""
     return f"log.{one.kind or 'errors'}:{one.service}"
 
@@ -289,7 +289,7 @@ def in_log_of_a_store(facts: Facts, name: str) -> str:
     """Return the finding about what a direct dependency of the service refuses its clients right now, or ""."""
     for store in facts.manifest.services[name].depends_on:
         try:
-            lines = [one for one in told(facts, store) if one.kind in _OF_CLIENTS and one.is_error]
+            lines = [one for one in logged_problems(facts, store) if one.kind in _OF_CLIENTS and one.is_error]
         except FactUnavailableError:
             continue
         now = [one for one in lines if one.entry.at is not None and abs(facts.now - one.entry.at) < _AT_PRESENT_S]
@@ -298,14 +298,14 @@ def in_log_of_a_store(facts: Facts, name: str) -> str:
     return ""
 
 
-def own_cause(facts: Facts, name: str) -> Told | None:
+def own_cause(facts: Facts, name: str) -> LoggedProblem | None:
     """Return the line that says best why the service is in trouble, or None if its log does not say it.
 
     A known line beats an unknown one, and a later line an earlier one. The cause of an end is among the last lines.
     """
     try:
         found, log = facts.get(SYSTEM).services[name], facts.get(LOGS)[name]
-        lines = [one for one in told(facts, name) if not is_over(facts, one)]
+        lines = [one for one in logged_problems(facts, name) if not is_over(facts, one)]
     except FactUnavailableError:
         return None
     if ended(found) or _keeps_ending(facts, found):

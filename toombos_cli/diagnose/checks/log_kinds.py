@@ -12,7 +12,16 @@ from toombos_cli.base.findings import WRONG, Check, Evidence, Finding, ok, skip,
 from toombos_cli.diagnose.checks.code_places import place_of
 from toombos_cli.diagnose.checks.context import at, start
 from toombos_cli.diagnose.checks.known_fixes import cause_of, fix_of
-from toombos_cli.diagnose.checks.log_evidence import DATED, Told, cause_id, ended, is_over, message, own_cause, told
+from toombos_cli.diagnose.checks.log_evidence import (
+    DATED,
+    LoggedProblem,
+    cause_id,
+    ended,
+    is_over,
+    logged_problems,
+    message,
+    own_cause,
+)
 from toombos_cli.diagnose.checks.network import NOT_REACHED
 from toombos_cli.diagnose.checks.redis import STORES
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
@@ -32,21 +41,21 @@ def _find(kind: LineKind | None, facts: Facts) -> Iterator[Finding]:
         yield from (
             skip(f"known lines of another package cannot be used: {problem}") for problem in of_other_packages()[1]
         )
-    of_kind = {name: [one for one in told(facts, name) if one.kind is kind] for name in facts.get(LOGS)}
+    of_kind = {name: [one for one in logged_problems(facts, name) if one.kind is kind] for name in facts.get(LOGS)}
     of_themselves = {name: [one for one in lines if one.service == name] for name, lines in of_kind.items()}
     named: set[str] = set()
     for name, lines in of_themselves.items():  # first: what others say of a service follows from what it says itself
         for finding in _about(facts, name, lines) if lines else ():
-            yield _told_once(
+            yield _said_once(
                 replace(finding, explained_by=finding.explained_by or _by_client(facts, lines)), kind, named
             )
     for name, lines in of_kind.items():
         for service in dict.fromkeys(one.service for one in lines if one.service != name):
             for finding in _about(facts, name, [one for one in lines if one.service == service]):
-                yield _told_once(finding, kind, named)
+                yield _said_once(finding, kind, named)
 
 
-def _told_once(finding: Finding, kind: LineKind | None, named: set[str]) -> Finding:
+def _said_once(finding: Finding, kind: LineKind | None, named: set[str]) -> Finding:
     """Return what is said about a service, explained by what was said before about the same one."""
     if finding.verdict not in WRONG or finding.explained_by:
         return finding
@@ -56,16 +65,16 @@ def _told_once(finding: Finding, kind: LineKind | None, named: set[str]) -> Find
     return finding
 
 
-def _by_client(facts: Facts, lines: list[Told]) -> str:
+def _by_client(facts: Facts, lines: list[LoggedProblem]) -> str:
     """Return the finding about a client of the service that blames itself for what the service logged last, or ""."""
     newest = lines[-1]
     clients = (name for name, found in facts.manifest.services.items() if newest.logged_by in found.depends_on)
-    said = (one for name in clients if name in facts.get(LOGS) for one in told(facts, name))
+    said = (one for name in clients if name in facts.get(LOGS) for one in logged_problems(facts, name))
     same = (one for one in said if one.known and one.known is newest.known and one.service == one.logged_by)
     return next((cause_id(one) for one in same if not is_over(facts, one)), "")
 
 
-def _about(facts: Facts, name: str, lines: list[Told]) -> Iterator[Finding]:
+def _about(facts: Facts, name: str, lines: list[LoggedProblem]) -> Iterator[Finding]:
     """Yield the finding about lines of one kind, in the log of one service, that are about the same service."""
     lines = [one for one in lines if not is_over(facts, one)] or lines
     newest = lines[-1]
@@ -96,7 +105,7 @@ def _has_ended(facts: Facts, name: str) -> bool:
     return ended(facts.get(SYSTEM).services[name])
 
 
-def _block(facts: Facts, one: Told) -> list[LogEntry]:
+def _block(facts: Facts, one: LoggedProblem) -> list[LogEntry]:
     """Return the line with those that continue it, as far as they are among the last ones."""
     last = facts.get(LOGS)[one.logged_by].last
     at_line = next((i for i, entry in enumerate(last) if entry.offset == one.entry.offset), None)
@@ -109,7 +118,7 @@ def _block(facts: Facts, one: Told) -> list[LogEntry]:
     return list(rest[: min(len(first), _BLOCK)])
 
 
-def _shown(facts: Facts, one: Told) -> list[LogEntry]:
+def _shown(facts: Facts, one: LoggedProblem) -> list[LogEntry]:
     """Return the line with those that continue it, after the one that names the place in the project's own files."""
     block, place = _block(facts, one), place_of(facts, one)
     return block if place is None or place[1] in block else [place[1], *block]

@@ -6,7 +6,7 @@ from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, warn
 from toombos_cli.base.fixes import Fix, advice, toombos
 from toombos_cli.base.text import size
 from toombos_cli.diagnose.checks.context import at
-from toombos_cli.diagnose.checks.log_evidence import message, told
+from toombos_cli.diagnose.checks.log_evidence import logged_problems, message
 from toombos_cli.diagnose.checks.log_kinds import KINDS, number
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
 from toombos_cli.diagnose.facts.source import Facts
@@ -98,7 +98,7 @@ def trigger(facts: Facts) -> Iterator[Finding]:
 def _entries(facts: Facts, kind: LineKind) -> Iterator[tuple[str, list[LogEntry]]]:
     """Yield each service whose log has lines of a kind, with these lines."""
     for name in facts.get(LOGS):
-        if found := [one.entry for one in told(facts, name) if one.kind is kind]:
+        if found := [one.entry for one in logged_problems(facts, name) if one.kind is kind]:
             yield name, found
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from toombos_cli.diagnose.checks.log_evidence import Told
+from toombos_cli.diagnose.checks.log_evidence import LoggedProblem
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, ListenerFacts
 from toombos_cli.diagnose.facts.taken_ports import TAKEN_PORTS, ports_in
@@ -32,7 +32,7 @@ class PortHolder:
         return f"end pid {self.listener.pid}, or {other}"
 
 
-def port_holder(facts: Facts, one: Told) -> PortHolder | None:
+def port_holder(facts: Facts, one: LoggedProblem) -> PortHolder | None:
     """Return the process of another program or service that has the port which the line means, None if none is seen.
 
     The line itself names the port, or the command of the service does, or its table in the manifest.

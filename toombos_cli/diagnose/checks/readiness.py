@@ -19,18 +19,18 @@ _SHOWN_CHARS = 200
 
 def mock_urls(facts: Facts) -> Iterator[Finding]:
     """A service reports in its readiness response that it reaches its dependencies."""
-    told = [(service, part) for service, part in _parts(facts) if part["name"] in facts.manifest.services]
-    if not told:
+    parts = [(service, part) for service, part in _parts(facts) if part["name"] in facts.manifest.services]
+    if not parts:
         yield skip("no running service reports whether it reaches another one")
-    yield from (_not_ready(facts, s, p, f"{s} does not reach {p['name']}") for s, p in told if _is_unready(p))
+    yield from (_not_ready(facts, s, p, f"{s} does not reach {p['name']}") for s, p in parts if _is_unready(p))
 
 
 def fetcher(facts: Facts) -> Iterator[Finding]:
     """A service can fetch its source document."""
-    told = [(service, part) for service, part in _parts(facts) if "document" in part["name"]]
-    if not told:
+    parts = [(service, part) for service, part in _parts(facts) if "document" in part["name"]]
+    if not parts:
         yield skip("no running service reports on a source document")
-    yield from (_not_ready(facts, s, p, f"{s} cannot fetch its document") for s, p in told if _is_unready(p))
+    yield from (_not_ready(facts, s, p, f"{s} cannot fetch its document") for s, p in parts if _is_unready(p))
 
 
 def readiness(facts: Facts) -> Iterator[Finding]:
@@ -38,14 +38,14 @@ def readiness(facts: Facts) -> Iterator[Finding]:
     asked = {name: p.ready for name, p in facts.get(PROBES).items() if p.ready is not None}
     if not asked:
         yield skip("no running service has a readiness route in the manifest")
-    told = [(service, part) for service, part in _parts(facts) if _is_unready(part)]
-    for service, part in told:
+    parts = [(service, part) for service, part in _parts(facts) if _is_unready(part)]
+    for service, part in parts:
         if part["name"] not in facts.manifest.services and "document" not in part["name"]:
             yield _not_ready(facts, service, part, f"{service} is not ready: {part['name']}")
     for service, probe in asked.items():
         if probe.reason is Reason.ERROR:
             yield unjudged(f"{service} could not be asked whether it is ready: {probe.detail}", service=service)
-        elif not is_ready(probe.reason, probe.cause) and all(service != name for name, _ in told):
+        elif not is_ready(probe.reason, probe.cause) and all(service != name for name, _ in parts):
             yield fail(
                 f"{service} is not ready: {probe.detail or probe.reason}",
                 Evidence(source=probe.url, text=" ".join(probe.body.split())[:_SHOWN_CHARS] or probe.reason),
@@ -66,14 +66,14 @@ def _parts(facts: Facts) -> Iterator[tuple[str, dict[str, str]]]:
     for name, probes in facts.get(PROBES).items():
         try:
             parts = decode_untrusted(probes.ready.body)["checks"] if probes.ready else []
-            told = [
+            parts = [
                 {key: str(part.get(key, "")) for key in ("name", "ready", "message", "required")}
                 for part in parts
                 if part.get("name") in services or not is_not_required(part)
             ]
         except (UntrustedError, KeyError, TypeError, AttributeError):
             continue
-        yield from ((name, part) for part in told)
+        yield from ((name, part) for part in parts)
 
 
 def _is_unready(part: dict[str, str]) -> bool:

@@ -45,17 +45,17 @@ def password(facts: Facts, one: RedisFacts) -> Iterator[Finding]:
 def memory(facts: Facts, one: RedisFacts) -> Iterator[Finding]:
     """There is memory left for what is written, or old keys make room for it."""
     limit, used = one.number("maxmemory"), one.number("used_memory")
-    told = f"{_name(one)} uses {size(used)}" + (f" of {size(limit)} (maxmemory)" if limit else "")
+    figures = f"{_name(one)} uses {size(used)}" + (f" of {size(limit)} (maxmemory)" if limit else "")
     if limit and used > _NEARLY_ALL * limit and one.info.get("maxmemory_policy") == "noeviction":
         yield fail(
-            f"{told}, and evicts nothing (noeviction)",
+            f"{figures}, and evicts nothing (noeviction)",
             _at(one),
             service=one.service,
             cause="it refuses what its clients write: OOM command not allowed",
             fix=_set(one, "maxmemory", str(2 * limit), before=str(limit)),
         )
     elif one.info:
-        yield ok(told, service=one.service)
+        yield ok(figures, service=one.service)
 
 
 @_each

@@ -22,12 +22,12 @@ _GROWTH_BYTES_PER_H = 100e6
 def disk(facts: Facts) -> Iterator[Finding]:
     """Free space on the project's file system: without it, services cannot log or store."""
     found, limit = facts.get(MACHINE), facts.manifest.monitoring.thresholds.disk_ratio
-    told = f"disk {found.disk_ratio:.0%} used, {size(found.disk_free_bytes)} free"
+    figures = f"disk {found.disk_ratio:.0%} used, {size(found.disk_free_bytes)} free"
     project = facts.manifest.project
-    at = Evidence(source=str(project), text=told)
+    at = Evidence(source=str(project), text=figures)
     if found.disk_ratio >= limit:
         yield fail(
-            f"the disk is nearly full: {told}",
+            f"the disk is nearly full: {figures}",
             at,
             cause=f"more than {limit:.0%}; a full disk stops logs, history and backups",
             fix=advice(
@@ -43,23 +43,23 @@ def disk(facts: Facts) -> Iterator[Finding]:
             fix=advice("remove directories with many small files"),
         )
     else:
-        yield ok(told)
+        yield ok(figures)
 
 
 def memory(facts: Facts) -> Iterator[Finding]:
     """Available memory."""
     found, limit = facts.get(MACHINE), facts.manifest.monitoring.thresholds.memory_ratio
-    told = f"memory {found.memory_ratio:.0%} used, {size(found.memory_available_bytes)} available"
+    figures = f"memory {found.memory_ratio:.0%} used, {size(found.memory_available_bytes)} available"
     if found.memory_ratio >= limit:
         answer = fail if found.memory_ratio >= max(limit, 0.95) else warn
         yield answer(
-            told,
+            figures,
             *(_use(process) for process in found.largest),
             cause=f"more than {limit:.0%}; the kernel kills processes when none is left",
             fix=advice("stop what is not needed, or add memory; the largest processes are named above"),
         )
     else:
-        yield ok(told)
+        yield ok(figures)
 
 
 def cpu(facts: Facts) -> Iterator[Finding]:
@@ -93,16 +93,16 @@ def stack(facts: Facts) -> Iterator[Finding]:
 def load(facts: Facts) -> Iterator[Finding]:
     """Far more work than cores, for 15 minutes."""
     found = facts.get(MACHINE)
-    told = "load " + " ".join(f"{value:.1f}" for value in found.load) + f" on {found.cores} cores"
+    figures = "load " + " ".join(f"{value:.1f}" for value in found.load) + f" on {found.cores} cores"
     if found.load[2] > _LOAD_PER_CORE * found.cores:
         yield warn(
-            told,
+            figures,
             *(_use(process) for process in found.busiest),
             cause="work queues up for the CPU or the disk",
             fix=advice("stop or move what is not needed, limit requests (RATE_LIMIT_PER_MINUTE), or add cores"),
         )
     else:
-        yield ok(told)
+        yield ok(figures)
 
 
 def pressure(facts: Facts) -> Iterator[Finding]:
