@@ -33,6 +33,7 @@ NOT_RUN = {
     "stops the system that the other examples use": ("stop", "restart", "recover"),
     "sends a message": ("alert test",),
     "needs other machines": (
+        "load http://10.0.0.9:8000/ --allow-target",
         *("status --hosts", "logs --hosts", "health --hosts", "diagnose --hosts", "backup create --hosts"),
     ),
 }

@@ -4,30 +4,34 @@ import os
 import random
 import socket
 from collections.abc import Iterator
+from itertools import count, islice
 
 _FIRST, _END = 12_000, 32_000
 """Below the ports that the kernel gives to connections: one of them could be taken before a service listens."""
-_WORKERS = 16
+_WORKERS = 8
+_SHARE = (_END - _FIRST) // _WORKERS
 
 
 def free_port() -> int:
-    """Return a port of the loopback address on which nothing listens, never the same for two calls or two workers."""
-    for port in _ports:
+    """Return a port of the loopback address on which nothing listens, never one that another worker gets.
+
+    The same worker gets it again only after all its others.
+    """
+    for port in islice(_ports, _SHARE):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
         return port
-    raise AssertionError("this worker has used all its ports")
+    raise AssertionError("something listens on every port of this worker")
 
 
 def _own_ports() -> Iterator[int]:
-    """Yield the ports of this worker, from a random one on: another run of the tests may use the same ones."""
+    """Yield the ports of this worker for ever, from a random one on: another run may use the same ones."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
-    count = (_END - _FIRST) // _WORKERS
-    first, start = _FIRST + worker * count, random.randrange(count)
-    yield from (first + (start + step) % count for step in range(count))
+    first, start = _FIRST + worker * _SHARE, random.randrange(_SHARE)
+    return (first + (start + step) % _SHARE for step in count())
 
 
 _ports = _own_ports()

@@ -180,7 +180,8 @@ def check_round_trip(scratch: Path, tree: Tree) -> None:
             return
         command = next(line for line in RESTORE_TXT.splitlines() if "-C restored" in line)
         unpack = command.strip().replace("ARCHIVE", report.archive)
-        subprocess.run(["sh", "-c", unpack], cwd=scratch, check=True, capture_output=True)
+        unpacked = subprocess.run(["sh", "-c", unpack], cwd=scratch, check=False, capture_output=True)
+        assert unpacked.returncode == 0, unpacked.stderr
         assert whole(by_hand, (b"manifest.json", b"RESTORE.txt", b"toombos-backup.json")) == before
         planter.empty(data)
         site.restore(report.archive)
@@ -197,11 +198,14 @@ def test_any_tree_survives_toombos_and_tar(tar: str, tree: Tree) -> None:
         check_round_trip(Path(scratch), tree)
 
 
+@pytest.mark.full  # tar cannot bring back every tree that hypothesis finds for an ordinary user
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=TREES)
 def test_any_tree_of_an_ordinary_user_survives_toombos_and_tar(tar: str, tree: Tree) -> None:
     if os.geteuid() != 0:
         pytest.skip("the test above is that of an ordinary user")
+    with tempfile.TemporaryDirectory() as other:  # loads every module: the other user may not read the interpreter's
+        check_round_trip(Path(other), {b"\xff\n": ("file", b"1", {}, (0, 0), 0o4600, 0)})
     with tempfile.TemporaryDirectory() as scratch:
         os.chown(scratch, 65534, 65534)
         child = os.fork()

@@ -54,7 +54,8 @@ IN_OTHER_LANGUAGES = {
     "schedule/crontab.py",  # sh, which may not know $'...'
     "config/imports/shell.py",  # a manifest's commands, which are text
     "config/imports/compose_command.py",
-    "export/pods.py",  # sh of a container
+    "export/images.py",  # sh of a container
+    "export/pods.py",
     "export/probes.py",
 }
 
