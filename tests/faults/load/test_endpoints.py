@@ -108,7 +108,8 @@ def test_the_certificates_of_the_manifest_are_used(keys, code, error, toombos: T
         got, data = load(toombos)
     assert got == code, data
     assert len(heard.heads) == (0 if error else 6)
-    assert {found["class"] for found in data.get("errors", ())} == ({error} if error else set())
+    classes = {found["class"] for found in data.get("errors", ())}
+    assert classes - {"reset"} == ({error} if error else set())  # a server's reset may overtake its alert
 
 
 def test_a_certificate_file_that_cannot_be_used_is_a_mistake_of_the_configuration(toombos: Toombos, project: Path):
