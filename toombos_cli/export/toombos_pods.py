@@ -77,7 +77,7 @@ _ABOUT_LOAD = comment(
 def _about_smoke(system: ExportedSystem) -> str:
     job = f"job/{system.name}-smoke"
     return comment(
-        "The smoke test of what runs in the cluster. A Job runs once: delete it before the next time.",
+        "The smoke test of the system in the cluster. A Job runs once: delete it before you run it again.",
         f"  kubectl apply -k smoke && kubectl wait --for=condition=complete {job}; kubectl logs {job}",
     )
 

@@ -10,7 +10,7 @@ from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 _MOST_JSON_BYTES = 16 * 1024 * 1024
 
 
-class SaidError(msgspec.Struct, frozen=True):
+class RemoteError(msgspec.Struct, frozen=True):
     """An error of the command there."""
 
     message: str
@@ -26,10 +26,10 @@ class Envelope(msgspec.Struct, frozen=True):
     verdict: Verdict
     exit_code: int
     data: dict[str, Any]
-    errors: tuple[SaidError, ...] = ()
+    errors: tuple[RemoteError, ...] = ()
 
 
-class SaidStatus(msgspec.Struct, frozen=True):
+class RemoteStatusRow(msgspec.Struct, frozen=True):
     """A service, as `status` there reports it."""
 
     name: str
@@ -44,10 +44,10 @@ class SaidStatus(msgspec.Struct, frozen=True):
 class RemoteStatus(msgspec.Struct, frozen=True):
     """What is read of `status`."""
 
-    services: tuple[SaidStatus, ...]
+    services: tuple[RemoteStatusRow, ...]
 
 
-class SaidHealth(msgspec.Struct, frozen=True):
+class RemoteHealthRow(msgspec.Struct, frozen=True):
     """A service, as `health` there reports it."""
 
     name: str
@@ -60,10 +60,10 @@ class SaidHealth(msgspec.Struct, frozen=True):
 class RemoteHealth(msgspec.Struct, frozen=True):
     """What is read of `health`."""
 
-    services: tuple[SaidHealth, ...]
+    services: tuple[RemoteHealthRow, ...]
 
 
-class SaidLine(msgspec.Struct, frozen=True):
+class RemoteLineRow(msgspec.Struct, frozen=True):
     """A line of a log there."""
 
     service: str
@@ -74,10 +74,10 @@ class SaidLine(msgspec.Struct, frozen=True):
 class RemoteLogs(msgspec.Struct, frozen=True):
     """What is read of `logs`."""
 
-    lines: tuple[SaidLine, ...]
+    lines: tuple[RemoteLineRow, ...]
 
 
-class SaidFinding(msgspec.Struct, frozen=True):
+class RemoteFindingRow(msgspec.Struct, frozen=True):
     """A finding of `diagnose` there."""
 
     id: str
@@ -90,7 +90,7 @@ class SaidFinding(msgspec.Struct, frozen=True):
 class RemoteDiagnosis(msgspec.Struct, frozen=True):
     """What is read of `diagnose`."""
 
-    findings: tuple[SaidFinding, ...]
+    findings: tuple[RemoteFindingRow, ...]
 
 
 class RemoteBackup(msgspec.Struct, frozen=True):

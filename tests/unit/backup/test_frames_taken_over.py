@@ -1,4 +1,4 @@
-"""A backup takes over the compressed frames of what did not change since the last good archive, and nothing else."""
+"""A backup reuses the compressed frames of unchanged files from the last good archive, and no others."""
 
 import os
 import random

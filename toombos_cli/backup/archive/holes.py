@@ -82,7 +82,7 @@ def _with_fewer_holes(extents: list[tuple[int, int]]) -> Extents:
 
 
 def _gaps(extents: Extents, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the start and end of what is between the pieces of data."""
+    """Yield the start and end of each hole between the pieces of data."""
     at = 0
     for start, length in (*extents, (size, 0)):
         if at < start:

@@ -30,7 +30,7 @@ class Place:
 
     @property
     def copies(self) -> Path:
-        """The record of what was copied to remotes."""
+        """The record of the archives that were copied to remotes."""
         return self.directory / "copies.json"
 
     @property

@@ -18,7 +18,7 @@ _PATIENCE_S = 10.0
 
 
 def copies_at(place: Place, url: str) -> dict[str, str]:
-    """Return the sha256 of what was copied from here to a remote, by name; {} if that is not known."""
+    """Return the sha256 of each archive that was copied from here to a remote, by name; {} if none is known."""
     return _load(place).get(url, {})
 
 

@@ -43,7 +43,7 @@ _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\x00")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimpleConditions:
-    """The conditions of a request that are tested here: each is a place and a test of what is there."""
+    """The conditions that the quick check covers: each is a place in the response and a test of its value."""
 
     status: Statuses | None
     headers: tuple[tuple[str, Condition], ...] = ()
